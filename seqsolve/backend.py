@@ -1,0 +1,257 @@
+"""The contract between the solvers and the arrays they run on.
+
+A backend supplies *primitives*; every algorithm is written once, in the core,
+on those. Backends are found through the entry-point group
+``seqsolve.backends`` and loaded when first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from seqsolve import _registry
+
+__all__ = [
+    "Array",
+    "Backend",
+    "BackendStatus",
+    "BackendUnavailableError",
+    "Capabilities",
+    "available_backends",
+    "backend_status",
+    "get_backend",
+]
+
+#: An array of any backend. Its type is the backend's business.
+Array: TypeAlias = Any
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend is installed but cannot run here; the message says why.
+
+    A backend's ``make_backend`` raises it when its library or driver is
+    missing.
+    """
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend declares that it can do.
+
+    Parameters
+    ----------
+    dtypes : tuple of str
+        State dtypes that every primitive supports.
+    linear_solvers : tuple of str
+        Named methods of :meth:`Backend.linear_recurrence` besides ``"auto"``.
+    """
+
+    dtypes: tuple[str, ...] = ("float32", "float64", "complex64", "complex128")
+    linear_solvers: tuple[str, ...] = ("scan", "cyclic_reduction", "sequential")
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """The primitives that a backend supplies.
+
+    Shapes are already normalised when a primitive is called: time first, one
+    batch axis, the state last. ``b`` and ``y`` are ``(n_steps, n_batch,
+    n_state)``; ``A`` is ``(n_steps, n_batch, n_state)`` for a diagonal
+    recurrence and ``(n_steps, n_batch, n_state, n_state)`` for a dense one
+    (block-diagonal ones arrive as dense with a larger batch). Inputs may have
+    any strides, negative and zero ones included, and are never written to
+    unless the method says so.
+    """
+
+    name: str
+    xp: Any
+    """The array namespace: functions named and behaving as NumPy's."""
+    capabilities: Capabilities
+
+    def describe(self) -> Mapping[str, str]:
+        """Return versions and the device, for people to read."""
+        ...
+
+    def asarray(self, a: Any, dtype: Any = None) -> Array:
+        """Return `a` as this backend's array, moved and cast only if needed."""
+        ...
+
+    def to_numpy(self, a: Array) -> npt.NDArray[Any]:
+        """Return `a` as a NumPy array in host memory."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until all work handed to the device is done."""
+        ...
+
+    def default_window(
+        self, *, n_steps: int, n_batch: int, n_state: int, n_jacobian: int, dtype: Any
+    ) -> int:
+        """Return how many steps to solve together.
+
+        `n_jacobian` is the number of Jacobian entries per step and sequence.
+        1 tells the solvers to step through time, vectorised over the batch:
+        the right answer where the batch alone keeps the hardware busy.
+        """
+        ...
+
+    def linear_recurrence(
+        self,
+        A: Array,
+        b: Array,
+        y0: Array | None,
+        *,
+        reverse: bool,
+        transpose: bool,
+        method: str,
+        out: Array | None,
+    ) -> Array:
+        """Solve ``y[t] = A[t] y[t-1] + b[t]`` with ``y[-1] = y0`` (None: zero).
+
+        With `reverse`, ``y[t] = A[t] y[t+1] + b[t]`` and ``y[n_steps] = y0``.
+        With `transpose`, ``A[t]`` acts transposed (not conjugated). `method`
+        is ``"auto"`` or one of ``capabilities.linear_solvers``. `out`, of the
+        shape of `b`, receives the result and overlaps no input.
+        """
+        ...
+
+    def residual_test(
+        self, y: Array, fy: Array, rtol: float, atol: Array
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Test ``|y - fy| <= atol + rtol |y|`` element by element.
+
+        `atol` is a real array of shape ``(n_state,)``. Returns, in host memory
+        and per sequence, the first step that fails (``n_steps`` if none does)
+        and the largest ``|y - fy|``. NaN fails, and counts as infinite.
+        """
+        ...
+
+    def newton_update(self, A: Array, fy: Array, y: Array, *, method: str) -> None:
+        """Advance the iterate `y` in place by one linearised solve.
+
+        ``y+[t] = fy[t] + A[t] (y+[t-1] - y[t-1])``, nothing added at ``t = 0``.
+        `fy` may share memory with `y`. Where the new value is not finite, or
+        larger than the square root of the largest number while ``fy`` is not,
+        ``fy[t]`` takes its place, or the old ``y[t]`` if that is not finite
+        either; the element's increment is then taken from the value stored.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """One installed backend: whether it runs here, and why not.
+
+    Parameters
+    ----------
+    name : str
+        The backend's name, as `backend=` takes it.
+    available : bool
+        Whether it can run now.
+    reason : str
+        Why it cannot; empty if it can.
+    distribution : str
+        The installed distribution that provides it, with its version.
+    details : mapping of str to str
+        What it says of itself: versions, device.
+    """
+
+    name: str
+    available: bool
+    reason: str
+    distribution: str
+    details: Mapping[str, str]
+
+
+def get_backend(name: str) -> Backend:
+    """Return the backend called `name`, loading it on first use.
+
+    Parameters
+    ----------
+    name : str
+        One of the installed backends: ``"numpy"`` or whatever other installed
+        packages register.
+
+    Returns
+    -------
+    Backend
+        The backend; the same object at every call.
+
+    Raises
+    ------
+    ValueError
+        No installed package registers a backend of that name.
+    BackendUnavailableError
+        It is installed but cannot run here.
+
+    Examples
+    --------
+    >>> import seqsolve
+    >>> seqsolve.get_backend("numpy").name
+    'numpy'
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be a string; got {type(name).__name__}.")
+    try:
+        backend = _registry.load(name)
+    except _registry.UnavailableError as error:
+        raise BackendUnavailableError(f"Backend {name!r} cannot run here: {error}") from error
+    if not isinstance(backend, Backend):
+        missing = [m for m in _PRIMITIVES if not hasattr(backend, m)]
+        raise BackendUnavailableError(
+            f"Backend {name!r} does not keep the contract: it lacks {', '.join(missing)}."
+        )
+    return backend
+
+
+def available_backends() -> list[str]:
+    """Return the names of the backends that can run here, in alphabetical order.
+
+    Examples
+    --------
+    >>> import seqsolve
+    >>> "numpy" in seqsolve.available_backends()
+    True
+    """
+    return [name for name in _registry.names() if backend_status(name).available]
+
+
+def backend_status(name: str) -> BackendStatus:
+    """Return whether an installed backend can run here, and what it says of itself.
+
+    Parameters
+    ----------
+    name : str
+        The name of an installed backend.
+
+    Returns
+    -------
+    BackendStatus
+        Never raises for a backend that is merely unavailable.
+    """
+    distribution = _registry.distribution(name)
+    try:
+        backend = get_backend(name)
+    except BackendUnavailableError as error:
+        return BackendStatus(name, False, str(error), distribution, {})
+    return BackendStatus(name, True, "", distribution, backend.describe())
+
+
+_PRIMITIVES = (
+    "name",
+    "xp",
+    "capabilities",
+    "describe",
+    "asarray",
+    "to_numpy",
+    "synchronize",
+    "default_window",
+    "linear_recurrence",
+    "residual_test",
+    "newton_update",
+)
