@@ -1,0 +1,65 @@
+"""Sequential computations, solved in parallel."""
+
+from importlib.metadata import version as _version
+
+from seqsolve import models, testing
+from seqsolve.adjoint import Cotangents, vjp
+from seqsolve.backend import (
+    BackendUnavailableError,
+    available_backends,
+    backend_status,
+    get_backend,
+)
+from seqsolve.deeppcr import deeppcr
+from seqsolve.deer import deer
+from seqsolve.jacobi import (
+    gauss_seidel,
+    gs_jacobi,
+    jacobi,
+    jacobi_gs,
+    triangular_map,
+)
+from seqsolve.jacobian import BlockDiagonal, Hutchinson
+from seqsolve.lyapunov import lyapunov_exponent
+from seqsolve.recurrence import cyclic_reduction, linear_recurrence
+from seqsolve.sequential import sequential
+from seqsolve.solution import (
+    ConvergenceError,
+    ConvergenceWarning,
+    IterationState,
+    Solution,
+    Status,
+    WindowRecord,
+)
+
+__version__ = _version("seqsolve")
+
+__all__ = [
+    "BackendUnavailableError",
+    "BlockDiagonal",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "Cotangents",
+    "Hutchinson",
+    "IterationState",
+    "Solution",
+    "Status",
+    "WindowRecord",
+    "available_backends",
+    "backend_status",
+    "cyclic_reduction",
+    "deeppcr",
+    "deer",
+    "gauss_seidel",
+    "get_backend",
+    "gs_jacobi",
+    "jacobi",
+    "jacobi_gs",
+    "linear_recurrence",
+    "lyapunov_exponent",
+    "models",
+    "sequential",
+    "testing",
+    "triangular_map",
+    "vjp",
+]

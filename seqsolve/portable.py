@@ -54,7 +54,7 @@ class PortableBackend:
         self, *, n_steps: int, n_batch: int, n_state: int, n_jacobian: int, dtype: Any
     ) -> int:
         """Return a window whose Jacobians take about 16 MiB."""
-        bytes_per_step = n_batch * (n_jacobian + 8 * n_state) * np.dtype(dtype).itemsize
+        bytes_per_step: int = n_batch * (n_jacobian + 8 * n_state) * np.dtype(dtype).itemsize
         return max(16, min(n_steps, 2**24 // max(1, bytes_per_step)))
 
     def linear_recurrence(

@@ -1,0 +1,194 @@
+"""Checks of arguments: each error names the argument, the requirement and what came."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqsolve import _registry
+from seqsolve._tree import leaves
+from seqsolve.backend import Array, Backend, get_backend
+
+SUPPORTED_DTYPES = ("float32", "float64", "complex64", "complex128")
+
+
+def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
+    """Return `value` if it is one of the strings allowed."""
+    if not isinstance(value, str) or value not in allowed:
+        choices = ", ".join(repr(a) for a in allowed)
+        raise ValueError(f"`{name}` must be one of {choices}; got {value!r}.")
+    return value
+
+
+def integer(name: str, value: Any, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` must be an integer; got {value!r} ({type(value).__name__})."
+        ) from None
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be an integer; got {value!r}.")
+    if number < minimum:
+        raise ValueError(f"`{name}` must be at least {minimum}; got {number}.")
+    return number
+
+
+def real(name: str, value: Any, low: float, high: float = np.inf) -> float:
+    """Return `value` as a finite float with ``low <= value < high``."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"`{name}` must be a real number; got {value!r}.") from None
+    if not low <= number < high:
+        bound = f"at least {low:g}" if high == np.inf else f"in [{low:g}, {high:g})"
+        raise ValueError(f"`{name}` must be finite and {bound}; got {number!r}.")
+    return number
+
+
+def function(name: str, value: Any, *, optional: bool = False) -> Any:
+    """Return `value` if it can be called."""
+    if callable(value) or (optional and value is None):
+        return value
+    raise TypeError(f"`{name}` must be callable; got {value!r} ({type(value).__name__}).")
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise TypeError(f"`{name}` must be True or False; got {value!r}.")
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the name of the dtype in which values of `dtype` are computed.
+
+    Integers and booleans become float64, half precision float32.
+    """
+    kind = np.dtype(str(dtype))
+    if kind.name in SUPPORTED_DTYPES:
+        return kind.name
+    if kind.kind in "iub":
+        return "float64"
+    if kind.name == "float16":
+        return "float32"
+    raise TypeError(f"must have one of the dtypes {', '.join(SUPPORTED_DTYPES)}; got {kind.name}.")
+
+
+def real_dtype(dtype: str) -> str:
+    """Return the dtype of the magnitudes of `dtype`."""
+    return {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
+
+
+def numeric(name: str, a: Any, backend: Backend) -> Array:
+    """Return `a` as a backend array of a supported dtype."""
+    try:
+        array = backend.asarray(a)
+        dtype = dtype_name(array.dtype)
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+        if not reason.startswith("must"):
+            reason = f"must be an array of numbers; got {_describe(a)} ({reason})"
+        raise TypeError(f"`{name}` {reason}") from error
+    return backend.asarray(array, dtype=dtype)
+
+
+def output(name: str, out: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """Return `out` if it can hold a result of that shape and dtype."""
+    if getattr(out, "shape", None) != shape:
+        got = getattr(out, "shape", None) or f"{out!r} ({type(out).__name__})"
+        raise ValueError(f"`{name}` must be an array of shape {shape}; got {got}.")
+    if not np.can_cast(dtype, np.dtype(str(out.dtype)), casting="same_kind"):
+        raise ValueError(f"`{name}` must hold {dtype} values; got an array of {out.dtype}.")
+    if not getattr(getattr(out, "flags", None), "writeable", True):
+        raise ValueError(f"`{name}` must be writeable; got a read-only array.")
+    return out
+
+
+def guess(name: str, value: Any, shape: tuple[int, ...]) -> Any:
+    """Return a guess of the trajectory as an array of that shape, not moved or cast."""
+    array = value if hasattr(value, "shape") else np.asarray(value)
+    if tuple(array.shape) != shape:
+        raise ValueError(f"`{name}` must have shape {shape}; got {tuple(array.shape)}.")
+    try:
+        dtype_name(array.dtype)
+    except TypeError as error:
+        raise TypeError(f"`{name}` {error}") from None
+    return array
+
+
+def tolerances(
+    rtol: Any, atol: Any, dtype: str, n_state: int
+) -> tuple[float, npt.NDArray[np.floating[Any]]]:
+    """Return the relative tolerance, and the absolute one for every element of the state."""
+    precision = real_dtype(dtype)
+    default = {"float32": 1e-6, "float64": 1e-12}[precision]
+    relative = default if rtol is None else real("rtol", rtol, 0.0)
+    try:
+        absolute = np.asarray(default if atol is None else atol, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"`atol` must be a real number or an array of them; got {atol!r}."
+        ) from None
+    if absolute.shape not in ((), (n_state,)):
+        raise ValueError(
+            f"`atol` must be a scalar or have shape ({n_state},); got {absolute.shape}."
+        )
+    if not (np.isfinite(absolute).all() and (absolute >= 0).all()):
+        raise ValueError(f"`atol` must be finite and at least 0; got {atol!r}.")
+    return relative, np.full(n_state, absolute, dtype=precision)
+
+
+def choose_backend(backend: Any, **trees: Any) -> Backend:
+    """Return the backend asked for, or the one that the arrays live on."""
+    if isinstance(backend, str):
+        return get_backend(backend)
+    if backend is not None:
+        if isinstance(backend, Backend):
+            return backend
+        raise TypeError(f"`backend` must be a backend's name or None; got {backend!r}.")
+    homes: dict[str, str] = {}
+    for name, tree in trees.items():
+        for path, leaf in leaves(tree, name):
+            home = _library(leaf)
+            if home != "numpy" and home in _registry.names():
+                homes.setdefault(home, path)
+    if len(homes) > 1:
+        where = "; ".join(f"`{path}` on {home!r}" for home, path in homes.items())
+        raise ValueError(f"`backend` must be named where arrays are of several: {where}.")
+    return get_backend(next(iter(homes), "numpy"))
+
+
+def call_user(what: str, fun: Callable[..., Any], *args: Any) -> Any:
+    """Call a user's function; its exceptions say what it was called with."""
+    try:
+        return fun(*args)
+    except Exception as error:
+        shapes = ", ".join(_describe(a) for a in args)
+        error.add_note(
+            f"seqsolve called `{what}` with {shapes}: it must broadcast over every leading axis."
+        )
+        raise
+
+
+def _library(a: Any) -> str:
+    if isinstance(a, np.ndarray | np.generic | int | float | complex | list | tuple):
+        return "numpy"
+    namespace = getattr(a, "__array_namespace__", None)
+    module = namespace().__name__ if namespace is not None else type(a).__module__
+    return str(module).split(".")[0]
+
+
+def _describe(a: Any) -> str:
+    if hasattr(a, "shape"):
+        return f"an array of shape {tuple(a.shape)}"
+    if isinstance(a, dict):
+        return "{" + ", ".join(f"{k!r}: {_describe(v)}" for k, v in a.items()) + "}"
+    if isinstance(a, tuple | list):
+        return "(" + ", ".join(_describe(v) for v in a) + ")"
+    return repr(a)

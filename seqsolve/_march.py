@@ -1,0 +1,46 @@
+"""Stepping through time, vectorised over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from seqsolve._problem import Problem, Sequences
+from seqsolve._tree import tree_map
+from seqsolve.backend import Array
+from seqsolve.step import Tree
+
+
+def march(problem: Problem, rows: slice, sequences: Sequences, start: Array) -> Array:
+    """Return the states of some steps and sequences, one step after the other."""
+    n_steps = rows.stop - rows.start
+    x = problem.input(rows, sequences)
+    y = problem.backend.xp.empty((n_steps + 1, *start.shape), dtype=problem.dtype)
+    y[0] = start
+    user = y if problem.batch else y[:, 0]
+    expected = (1, *user.shape[1:])
+    f = problem.step
+    for t, x_t in enumerate(_steps(x, n_steps)):
+        new = f(user[t : t + 1], x_t)
+        if getattr(new, "shape", expected) != expected:
+            raise ValueError(
+                f"`f` must return an array of the shape of `y_prev`, {expected}; got {new.shape}."
+            )
+        user[t + 1 : t + 2] = new
+    problem.counts.nfev += n_steps
+    return y[1:]
+
+
+def march_block(problem: Problem, *, maximum: int = 8192) -> int:
+    """Return how many steps to keep at a time: a few megabytes of states."""
+    n_values: int = problem.n_sequences * problem.n_state
+    return max(1, min(maximum, 2**20 // max(1, n_values)))
+
+
+def _steps(x: Tree, n_steps: int) -> Iterator[Tree]:
+    """Yield the input of one step after the other, with a leading axis of 1."""
+    if hasattr(x, "shape"):
+        for t in range(n_steps):
+            yield x[t : t + 1]
+    else:
+        for t in range(n_steps):
+            yield tree_map(lambda leaf, t=t: leaf[t : t + 1], x)

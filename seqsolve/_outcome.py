@@ -1,0 +1,101 @@
+"""From the windows' outcomes to a `Solution`: shared by all solvers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from seqsolve import _checks
+from seqsolve.backend import Array, Backend
+from seqsolve.solution import (
+    ConvergenceError,
+    ConvergenceWarning,
+    IterationState,
+    Solution,
+    Status,
+)
+
+ON_FAILURE = ("return", "warn", "raise", "sequential")
+
+
+class Reporter:
+    """Tells the user's callback and the progress bar how far the solver is.
+
+    Parameters
+    ----------
+    callback : callable or None
+        Called with an `IterationState`; raising StopIteration stops the solver.
+    progress : bool
+        Whether to show a progress bar over the steps.
+    n_steps : int
+        The length of the bar.
+    """
+
+    def __init__(
+        self, callback: Callable[[IterationState], Any] | None, progress: bool, n_steps: int
+    ) -> None:
+        self._callback = _checks.function("callback", callback, optional=True)
+        self._bar = _progress_bar(n_steps) if _checks.boolean("progress", progress) else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def iteration(self, state: IterationState) -> bool:
+        """Report an iteration; return whether the callback asks to stop."""
+        if self._callback is None:
+            return False
+        try:
+            self._callback(state)
+        except StopIteration:
+            return True
+        return False
+
+    def advance(self, n_steps: int) -> None:
+        """Report steps that are done."""
+        if self._bar is not None:
+            self._bar.update(n_steps)
+
+
+def allocate(backend: Backend, out: Any, shape: tuple[int, ...], dtype: str) -> Array:
+    """Return the array that receives the trajectory."""
+    if out is None:
+        return backend.xp.empty(shape, dtype=dtype)
+    return _checks.output("out", out, shape, dtype)
+
+
+def store(backend: Backend, out: Array, rows: slice, y: Array) -> None:
+    """Write some rows, on whichever side `out` lives."""
+    out[rows] = backend.to_numpy(y) if isinstance(out, np.ndarray) else y
+
+
+def conclude(solution: Solution, on_failure: str) -> Solution:
+    """Return the solution, warn or raise, as the user asked."""
+    if solution.success or on_failure == "return" or solution.status is Status.STOPPED:
+        return solution
+    if on_failure == "raise":
+        raise ConvergenceError(solution)
+    warnings.warn(solution.message, ConvergenceWarning, stacklevel=4)
+    return solution
+
+
+def _progress_bar(n_steps: int) -> Any:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError(
+            "`progress=True` needs tqdm: pip install 'seqsolve[progress]' (or tqdm)."
+        ) from error
+    return tqdm(total=n_steps, unit="step", unit_scale=True)

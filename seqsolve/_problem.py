@@ -1,0 +1,403 @@
+"""A recurrence, checked: its step on its backend, its input, its initial state.
+
+Inside the solvers every trajectory is ``(steps, sequences, n_state)``. The
+user's functions see ``(steps, n_state)`` where `y0` had no batch axis, and
+``(steps, sequences, n_state)`` with all batch axes flattened where it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqsolve import _checks
+from seqsolve import jacobian as jacobians
+from seqsolve._tree import leaves, tree_map
+from seqsolve.backend import Array, Backend
+from seqsolve.jacobian import Hutchinson, Structure
+from seqsolve.step import Bindable, Parametrised, Tree
+
+Sequences = npt.NDArray[np.intp] | None
+"""Indices of sequences; None for all of them."""
+
+
+@dataclass
+class Counts:
+    """Evaluations so far."""
+
+    nfev: int = 0
+    njev: int = 0
+
+
+class Problem:
+    """The recurrence ``y[t] = f(y[t-1], x[t])``, ready to be solved.
+
+    Parameters
+    ----------
+    f, jac, x, y0, backend, n_steps, jac_structure
+        As the public solvers take them.
+    """
+
+    def __init__(
+        self,
+        f: Any,
+        jac: Any,
+        x: Tree,
+        y0: Any,
+        *,
+        backend: Any = None,
+        n_steps: int | None = None,
+        jac_structure: Any = None,
+    ) -> None:
+        step = _checks.function("f", f)
+        self.backend: Backend = _checks.choose_backend(backend, y0=y0, x=x)
+        self.counts = Counts()
+        self._take_initial_state(y0)
+        self._take_input(x, n_steps)
+        if isinstance(step, Parametrised):
+            moved = {k: self.backend.asarray(p) for k, p in step.params.items()}
+            step = step.with_params(moved)
+        self.step: Any = step
+        if jac_structure is None:
+            jac_structure = getattr(step, "jac_structure", None)
+        self.target = jacobians.parse_structure(jac_structure, self.n_state)
+        self.jac = _jacobian_source(jac, step)
+        self._probe_step()
+        if self.jac == "cs" and np.dtype(self.dtype).kind == "c":
+            raise ValueError(
+                "`jac` must not be 'cs' for a complex state: a complex step needs a real one; "
+                f"got a state of {self.dtype}."
+            )
+
+    def _take_initial_state(self, y0: Any) -> None:
+        state = _checks.numeric("y0", y0, self.backend)
+        if state.ndim == 0:
+            raise ValueError(
+                f"`y0` must have shape (n_state,) or (*batch, n_state); got a scalar ({y0!r})."
+            )
+        if state.shape[-1] == 0:
+            raise ValueError(
+                f"`y0` must have at least one state on its last axis; got shape {state.shape}."
+            )
+        if not bool(self.backend.xp.isfinite(state).all()):
+            raise ValueError("`y0` must be finite; got NaN or infinity.")
+        self.batch: tuple[int, ...] = state.shape[:-1]
+        self.n_state: int = state.shape[-1]
+        self.n_sequences = prod(self.batch)
+        self.y0: Array = state.reshape(self.n_sequences, self.n_state)
+        self.dtype = _checks.dtype_name(state.dtype)
+        name = self.dtype
+        allowed = self.backend.capabilities.dtypes
+        if name not in allowed:
+            raise TypeError(
+                f"`y0` must have a dtype that backend {self.backend.name!r} supports "
+                f"({', '.join(allowed)}); got {name}."
+            )
+
+    def _take_input(self, x: Tree, n_steps: int | None) -> None:
+        if n_steps is not None:
+            n_steps = _checks.integer("n_steps", n_steps, 0)
+        self.x = tree_map(_as_leaf, x)
+        for path, leaf in leaves(self.x, "x"):
+            if not leaf.shape:
+                raise ValueError(
+                    f"`{path}` must have a leading axis of n_steps; got a scalar ({leaf!r})."
+                )
+            if n_steps is None:
+                n_steps = int(leaf.shape[0])
+            if leaf.shape[0] != n_steps:
+                raise ValueError(
+                    f"`{path}` must have n_steps = {n_steps} elements on its first axis; "
+                    f"got shape {tuple(leaf.shape)}."
+                )
+        if n_steps is None:
+            raise ValueError("`n_steps` must be given where `x` is None.")
+        self.n_steps: int = n_steps
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the trajectory, as the user sees it."""
+        return (self.n_steps, *self.batch, self.n_state)
+
+    def input(self, rows: slice, sequences: Sequences = None) -> Tree:
+        """Return the input of some steps and sequences, on the backend."""
+        return tree_map(lambda leaf: self._input_leaf(leaf, rows, sequences), self.x)
+
+    def _input_leaf(self, leaf: Any, rows: slice, sequences: Sequences) -> Array:
+        part, n = leaf[rows], len(self.batch)
+        lead, rest = part.shape[1 : n + 1], part.shape[n + 1 :]
+        follows_batch = len(lead) == n and all(
+            a in (1, b) for a, b in zip(lead, self.batch, strict=True)
+        )
+        if n and follows_batch:
+            if any(a != 1 for a in lead) and lead != self.batch:
+                part = self.backend.asarray(part)
+                part = self.backend.xp.broadcast_to(part, (part.shape[0], *self.batch, *rest))
+                lead = self.batch
+            part = part.reshape(part.shape[0], prod(lead), *rest)
+            if sequences is not None and part.shape[1] == self.n_sequences != 1:
+                part = self.take(part, sequences)
+        return self.backend.asarray(part)
+
+    def input_cotangent(self, leaf: Any, bar: Array) -> Array:
+        """Return the cotangent of some rows of an input leaf, in the leaf's shape.
+
+        The reverse of `input`: sums over the batch axes along which the leaf
+        was broadcast.
+        """
+        lead, rest = tuple(leaf.shape[1:]), tuple(bar.shape[2:])
+        if tuple(bar.shape[1:]) == lead:
+            return bar
+        if bar.shape[1] == 1:
+            return bar.reshape(bar.shape[0], *lead)
+        bar = bar.reshape(bar.shape[0], *self.batch, *rest)
+        broadcast = tuple(1 + i for i, size in enumerate(self.batch) if lead[i] == 1 and size != 1)
+        return bar.sum(axis=broadcast, keepdims=True) if broadcast else bar
+
+    def take(self, a: Array, sequences: Sequences) -> Array:
+        """Return the columns of some sequences."""
+        if sequences is None:
+            return a
+        index = sequences if isinstance(a, np.ndarray) else self.backend.asarray(sequences)
+        return a[:, index]
+
+    def bind(self, rows: slice, sequences: Sequences = None) -> BoundProblem:
+        """Return the step with the input of some steps and sequences fixed."""
+        return BoundProblem(self, self.input(rows, sequences))
+
+    def blocks(self, window: int, *, reverse: bool = False) -> Iterator[slice]:
+        """Yield the windows in the order of time, or against it."""
+        starts = range(0, self.n_steps, window)
+        for t in reversed(starts) if reverse else starts:
+            yield slice(t, min(t + window, self.n_steps))
+
+    def window(self, *, n_jacobian: int, sequences: int | None = None) -> int:
+        """Return the backend's default window."""
+        return max(
+            1,
+            self.backend.default_window(
+                n_steps=self.n_steps,
+                n_batch=self.n_sequences if sequences is None else sequences,
+                n_state=self.n_state,
+                n_jacobian=n_jacobian,
+                dtype=self.dtype,
+            ),
+        )
+
+    @cached_property
+    def natural(self) -> Structure:
+        """The structure of the exact Jacobian, as its source gives it."""
+        target = self.target
+        if isinstance(self.jac, str):
+            if target is not None and target.kind == "block_diagonal" and not target.block_size:
+                raise ValueError(
+                    "`jac_structure` must give the block size where the Jacobian is computed "
+                    f"by {self.jac!r}: pass BlockDiagonal(block_size); got 'block_diagonal'."
+                )
+            return target or Structure("dense")
+        if isinstance(self.jac, Hutchinson) or self.n_steps == 0:
+            return Structure("dense")
+        first = self.bind(slice(0, 1))
+        A = first.source_jacobian(self.y0[None])
+        return jacobians.structure_of(A.shape, first.user_shape(self.y0[None]))
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The structure that the solvers iterate with."""
+        if isinstance(self.jac, Hutchinson):
+            if self.target is not None and self.target.kind != "diagonal":
+                raise ValueError(
+                    "`jac_structure` must be 'diagonal' (or None) with Hutchinson's estimate; "
+                    f"got {self.target}."
+                )
+            return Structure("diagonal")
+        return jacobians.meet(self.natural, self.target)
+
+    def n_jacobian(self, structure: Structure) -> int:
+        """Return how many entries a Jacobian of that structure stores."""
+        return self.n_state * structure.width(self.n_state)
+
+    def lanes(self, a: Array, structure: Structure) -> Array:
+        """View states ``(steps, sequences, n)`` as the linear solvers take them."""
+        if structure.kind != "block_diagonal":
+            return a
+        return a.reshape(a.shape[0], -1, structure.width(self.n_state))
+
+    def _probe_step(self) -> None:
+        """Try the step on two steps: shapes, dtypes, and that steps and sequences are apart."""
+        if self.n_steps == 0 or self.n_sequences == 0:
+            return
+        with np.errstate(all="ignore"):
+            y1 = self.bind(slice(0, 1)).raw(self.y0[None])
+            dtype = np.result_type(self.dtype, _checks.dtype_name(y1.dtype)).name
+            if dtype != self.dtype:
+                self.dtype = dtype
+                self.y0 = self.backend.asarray(self.y0, dtype=dtype)
+                y1 = self.bind(slice(0, 1)).raw(self.y0[None])
+            states = self.backend.asarray(self.y0[None], dtype=dtype)
+            if self.n_steps > 1:
+                finite = self.backend.xp.isfinite(y1)
+                second = self.backend.xp.where(finite, y1, states)
+                pair = self.backend.xp.concatenate([states, second])
+                together = self.bind(slice(0, 2)).raw(pair)[:1]
+                self._compare(together, y1, "the first two steps together", "the first step alone")
+            if self.n_sequences > 1:
+                alone = self.bind(slice(0, 1), np.array([0])).raw(states[:, :1])
+                self._compare(y1[:, :1], alone, "all sequences together", "the first one alone")
+
+    def _compare(self, a: Array, b: Array, what: str, other: str) -> None:
+        xp = self.backend.xp
+        difference, size = xp.abs(a - b), xp.maximum(1, xp.abs(b))
+        tolerance = float(np.finfo(self.dtype).eps) ** 0.5
+        if bool((difference > tolerance * size).any()):
+            raise ValueError(
+                "`f` must treat every step and every sequence on its own, by broadcasting over "
+                f"the leading axes: {what} and {other} differ by "
+                f"{float(xp.where(xp.isfinite(difference), difference, 0).max()):.3g}. What "
+                "differs between steps or sequences belongs in `x`, with leading axes "
+                "(n_steps, *batch) or 1 in place of a batch axis."
+            )
+
+
+class BoundProblem:
+    """The step on some steps and sequences, its input fixed."""
+
+    def __init__(self, problem: Problem, x: Tree) -> None:
+        self._problem = problem
+        self.x = x
+        step = problem.step
+        self._bound = step.bind(x) if isinstance(step, Bindable) else None
+
+    def user_shape(self, y: Array) -> tuple[int, ...]:
+        """Return the shape in which the user's functions see `y`."""
+        return tuple(y.shape) if self._problem.batch else (y.shape[0], y.shape[2])
+
+    def user_view(self, y: Array) -> Array:
+        """Return `y` as the user's functions see it."""
+        return y if self._problem.batch else y[:, 0]
+
+    def raw(self, y_prev: Array) -> Array:
+        """Return the new states in the dtype in which the step gives them."""
+        user = self.user_view(y_prev)
+        if self._bound is not None:
+            fy = _checks.call_user("f", self._bound, user)
+        else:
+            fy = _checks.call_user("f", self._problem.step, user, self.x)
+        return self._state(fy, y_prev)
+
+    def __call__(self, y_prev: Array) -> Array:
+        """Return the new states."""
+        return self._cast(self.raw(y_prev))
+
+    def linearize(self, y_prev: Array) -> tuple[Array, Callable[[], Array]]:
+        """Return the new states, and a function that completes the solvers' Jacobian."""
+        problem = self._problem
+        if problem.jac == "step" and self._bound is not None:
+            problem.counts.nfev += 1
+            user = self.user_view(y_prev)
+            fy, complete = _checks.call_user("f", self._bound.linearize, user)
+            fy = self._cast(self._state(fy, y_prev, count=False))
+            return fy, lambda: self._finish(complete(), y_prev, problem.structure)
+        fy = self(y_prev)
+        if isinstance(problem.jac, Hutchinson):
+            return fy, lambda: self._estimate(y_prev, fy)
+        return fy, lambda: self._finish(self.source_jacobian(y_prev, fy), y_prev, problem.structure)
+
+    def jacobian(self, y_prev: Array) -> Array:
+        """Return the exact Jacobian, as the linear solvers take it."""
+        return self._finish(self.source_jacobian(y_prev), y_prev, self._problem.natural)
+
+    def source_jacobian(self, y_prev: Array, fy: Array | None = None) -> Array:
+        """Return the Jacobian as its source gives it."""
+        problem, user = self._problem, self.user_view(y_prev)
+        if problem.jac == "step":
+            if self._bound is not None:
+                return _checks.call_user("f", self._bound.linearize, user)[1]()
+            return _checks.call_user("jac", problem.step.jac, user, self.x)
+        if callable(problem.jac):
+            return _checks.call_user("jac", problem.jac, user, self.x)
+        scheme = "3-point" if isinstance(problem.jac, Hutchinson) else problem.jac
+        A = jacobians.differences(
+            problem.backend.xp,
+            self.raw,
+            y_prev,
+            self(y_prev) if fy is None and scheme == "2-point" else fy,
+            scheme,
+            problem.natural,
+        )
+        return A if problem.batch else A[:, 0]
+
+    def _estimate(self, y_prev: Array, fy: Array) -> Array:
+        problem = self._problem
+        problem.counts.njev += 1
+        estimate = problem.jac
+        rng = np.random.default_rng((estimate.seed, problem.counts.njev))
+        draws = rng.integers(0, 2, (estimate.products, *y_prev.shape), dtype=np.int8) * 2 - 1
+        signs = [problem.backend.asarray(z, dtype=problem.dtype) for z in draws]
+        return jacobians.hutchinson(problem.backend.xp, self.raw, y_prev, fy, signs)
+
+    def _finish(self, A: Array, y_prev: Array, target: Structure) -> Array:
+        """Check a Jacobian, project it and bring it into the linear solvers' form."""
+        problem = self._problem
+        xp, dtype = problem.backend.xp, problem.dtype
+        problem.counts.njev += 1
+        A = problem.backend.asarray(A)
+        source = jacobians.structure_of(A.shape, self.user_shape(y_prev))
+        if source != problem.natural:
+            raise ValueError(
+                f"`jac` must return one structure throughout: {problem.natural} at the first "
+                f"step, then {source} (shape {tuple(A.shape)})."
+            )
+        if np.dtype(dtype).kind == "f" and np.dtype(str(A.dtype)).kind == "c":
+            raise TypeError(f"`jac` must be real for a real state; got {A.dtype}.")
+        if str(A.dtype) != dtype:
+            A = problem.backend.asarray(A, dtype=dtype)
+        if not problem.batch:
+            A = A[:, None]
+        A = jacobians.project(xp, A, source, target)
+        if target.kind == "block_diagonal":
+            A = A.reshape(A.shape[0], -1, *A.shape[-2:])
+        return A[..., 0] if A.ndim == 4 and A.shape[-1] == 1 else A
+
+    def _state(self, fy: Any, y_prev: Array, *, count: bool = True) -> Array:
+        problem = self._problem
+        if count:
+            problem.counts.nfev += 1
+        fy = problem.backend.asarray(fy)
+        expected = self.user_shape(y_prev)
+        if tuple(fy.shape) != expected:
+            raise ValueError(
+                f"`f` must return an array of the shape of `y_prev`, {expected}; "
+                f"got {tuple(fy.shape)}."
+            )
+        return fy if problem.batch else fy[:, None]
+
+    def _cast(self, fy: Array) -> Array:
+        dtype = self._problem.dtype
+        if str(fy.dtype) == dtype:
+            return fy
+        if np.dtype(dtype).kind == "f" and np.dtype(str(fy.dtype)).kind == "c":
+            raise TypeError(f"`f` must stay real, as at the first step; got {fy.dtype}.")
+        return self._problem.backend.asarray(fy, dtype=dtype)
+
+
+def _as_leaf(leaf: Any) -> Any:
+    return leaf if hasattr(leaf, "shape") else np.asarray(leaf)
+
+
+def _jacobian_source(jac: Any, step: Any) -> Any:
+    """Return "step", a scheme of differences, Hutchinson's estimate or the user's function."""
+    if jac is None:
+        own = isinstance(step, Bindable) or callable(getattr(step, "jac", None))
+        return "step" if own else "2-point"
+    if isinstance(jac, str):
+        return _checks.one_of("jac", jac, jacobians.DIFFERENCES)
+    if isinstance(jac, Hutchinson):
+        return jac
+    return _checks.function("jac", jac)

@@ -1,0 +1,193 @@
+"""Along a solved trajectory: error bounds, Lyapunov exponents, and the message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqsolve import _checks
+from seqsolve._problem import Problem, Sequences
+from seqsolve.backend import Array
+from seqsolve.solution import Solution, Status
+
+RENORMALISE_EVERY = 16
+ENOUGH_STEPS = 16
+
+
+def states(problem: Problem, y: Array) -> Array:
+    """Return a trajectory as ``(n_steps, sequences, n_state)``."""
+    return y.reshape(problem.n_steps, problem.n_sequences, problem.n_state)
+
+
+def previous_states(problem: Problem, y: Array, rows: slice, sequences: Sequences = None) -> Array:
+    """Return ``y[t-1]`` for some steps, ``y0`` before the first, on the backend."""
+    backend = problem.backend
+    flat = states(problem, y)
+    if rows.start:
+        part = backend.asarray(flat[rows.start - 1 : rows.stop - 1], dtype=problem.dtype)
+    else:
+        first = backend.asarray(problem.y0, dtype=problem.dtype)[None]
+        rest = backend.asarray(flat[: max(rows.stop - 1, 0)], dtype=problem.dtype)
+        part = backend.xp.concatenate([first, rest])[: rows.stop]
+    return problem.take(part, sequences)
+
+
+def recurrence_of(solution: Solution) -> Problem:
+    """Return the recurrence that a solution solves."""
+    if solution.problem is None:
+        raise ValueError(
+            "`solution` must come from a recurrence (deer, deeppcr, sequential, or a Jacobi "
+            "solver on triangular_map); this one comes from a general triangular system."
+        )
+    return solution.problem
+
+
+def error_bound(solution: Solution) -> Array:
+    """Solve ``e[t] = |A[t]| e[t-1] + |r[t]|`` along the trajectory."""
+    problem = recurrence_of(solution)
+    backend, xp = problem.backend, problem.backend.xp
+    dtype = _checks.real_dtype(problem.dtype)
+    bound = xp.empty(problem.shape, dtype=dtype)
+    carry = xp.zeros((problem.n_sequences, problem.n_state), dtype=dtype)
+    if problem.n_steps == 0:
+        return bound
+    structure = problem.natural
+    with np.errstate(all="ignore"):
+        for rows in problem.blocks(_window(problem)):
+            y_prev = previous_states(problem, solution.y, rows)
+            y = backend.asarray(states(problem, solution.y)[rows], dtype=problem.dtype)
+            step = problem.bind(rows)
+            r, A = xp.abs(y - step(y_prev)), xp.abs(step.jacobian(y_prev))
+            e = backend.linear_recurrence(
+                A,
+                problem.lanes(r, structure),
+                problem.lanes(carry[None], structure)[0],
+                reverse=False,
+                transpose=False,
+                method="auto",
+                out=None,
+            ).reshape(y.shape)
+            bound[rows] = e.reshape(-1, *problem.shape[1:])
+            carry = e[-1]
+    return bound
+
+
+def exponents(problem: Problem, y: Array, sequences: Sequences, rows: slice) -> Any:
+    """Return the mean growth of ``log |v|`` under ``v <- A[t] v``, per sequence."""
+    xp, structure = problem.backend.xp, problem.natural
+    n = problem.n_sequences if sequences is None else len(sequences)
+    rng = np.random.default_rng(0)
+    v = problem.backend.asarray(rng.standard_normal((n, problem.n_state)), dtype=problem.dtype)
+    v = v / _norm(xp, v)
+    total = np.zeros(n)
+    window = max(RENORMALISE_EVERY, _window(problem))
+    with np.errstate(all="ignore"):
+        for start in range(rows.start, rows.stop, window):
+            block = slice(start, min(start + window, rows.stop))
+            A = problem.bind(block, sequences).jacobian(
+                previous_states(problem, y, block, sequences)
+            )
+            for s in range(0, A.shape[0], RENORMALISE_EVERY):
+                piece = A[s : s + RENORMALISE_EVERY]
+                zero = xp.zeros((piece.shape[0], n, problem.n_state), dtype=problem.dtype)
+                v = problem.backend.linear_recurrence(
+                    piece,
+                    problem.lanes(zero, structure),
+                    problem.lanes(v[None], structure)[0],
+                    reverse=False,
+                    transpose=False,
+                    method="auto",
+                    out=None,
+                ).reshape(zero.shape)[-1]
+                size = _norm(xp, v)
+                total += np.log(problem.backend.to_numpy(size)[:, 0])
+                v = v / xp.where(size > 0, size, 1)
+    return total / max(1, rows.stop - rows.start)
+
+
+def with_message(solution: Solution) -> Solution:
+    """Return the solution with a message: what happened, whether it pays, what to try."""
+    parts = [solution.status.meaning]
+    if solution.status > Status.SEQUENTIAL:
+        parts.append(_where(solution))
+    slow = _slow(solution)
+    growth = _growth(solution) if slow or solution.status is Status.MAXITER else None
+    if growth is not None and growth >= 0:
+        parts.append(
+            f"The largest Lyapunov exponent is about {growth:+.2g} per step: perturbations grow, "
+            "and solving in parallel does not pay. Use `seqsolve.sequential`, or "
+            "`on_failure='sequential'`."
+        )
+    elif slow:
+        parts.append(
+            "The iterations come near the window's length, so solving in parallel does not pay "
+            "here: use a smaller `window` or `seqsolve.sequential`."
+        )
+    if _at_rounding_level(solution):
+        parts.append("The residual is at the level of rounding errors: raise `atol` or `rtol`.")
+    parts.append(solution.status.advice)
+    return replace(solution, message=" ".join(p for p in parts if p))
+
+
+def _where(solution: Solution) -> str:
+    converged = solution.converged_steps.ravel()
+    failed = np.flatnonzero(converged < solution.y.shape[0])
+    if failed.size == 0:
+        return ""
+    first = int(failed[np.argmin(converged[failed])])
+    among = f" in {failed.size} of {converged.size} sequences" if converged.size > 1 else ""
+    which = f" (sequence {first})" if converged.size > 1 else ""
+    return (
+        f"Steps from {int(converged[first])} of {solution.y.shape[0]}{which} on are not "
+        f"solved{among}; the largest residual is {float(solution.residual.ravel()[first]):.3g}."
+    )
+
+
+def _slow(solution: Solution) -> bool:
+    return any(
+        len(w.residuals) > 8 and 4 * w.nit > w.stop - w.start
+        for w in solution.history
+        if w.residuals
+    )
+
+
+def _growth(solution: Solution) -> float | None:
+    """Return the exponent of the sequence that got least far, over its last good steps."""
+    problem = solution.problem
+    if problem is None:
+        return None
+    worst = int(np.argmin(solution.converged_steps.ravel()))
+    stop = int(solution.converged_steps.ravel()[worst])
+    start = max(0, stop - 512)
+    if stop - start < ENOUGH_STEPS:
+        return None
+    counts = replace(problem.counts)
+    growth: npt.NDArray[np.float64] = exponents(
+        problem, solution.y, np.array([worst]), slice(start, stop)
+    )
+    problem.counts = counts
+    return float(growth[0])
+
+
+def _at_rounding_level(solution: Solution) -> bool:
+    if solution.status is not Status.MAXITER or solution.problem is None:
+        return False
+    residual = solution.residual[np.isfinite(solution.residual)]
+    stop = int(solution.converged_steps.min())
+    last = previous_states(solution.problem, solution.y, slice(max(0, stop - 512), stop))
+    size = np.abs(solution.problem.backend.to_numpy(last)).max(initial=1.0)
+    eps = np.finfo(solution.problem.dtype).eps
+    return residual.size > 0 and bool(residual.max() <= 64 * eps * size)
+
+
+def _norm(xp: Any, v: Array) -> Array:
+    size = xp.abs(v).max(axis=-1, keepdims=True)
+    scaled = v / xp.where(size > 0, size, 1)
+    return size * xp.sqrt((xp.abs(scaled) ** 2).sum(axis=-1, keepdims=True))
+
+
+def _window(problem: Problem) -> int:
+    return problem.window(n_jacobian=problem.n_jacobian(problem.natural))

@@ -1,0 +1,227 @@
+"""Gradients of a solved recurrence, by the reversed and transposed linear recurrence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqsolve import _checks, _replay
+from seqsolve._problem import BoundProblem, Problem
+from seqsolve._tree import leaves, tree_map
+from seqsolve.backend import Array
+from seqsolve.solution import ConvergenceWarning, Solution
+from seqsolve.step import StepCotangents, Tree
+
+__all__ = ["Cotangents", "vjp"]
+
+
+class Cotangents(NamedTuple):
+    """Gradients with respect to everything that a trajectory depends on.
+
+    Parameters
+    ----------
+    y0 : array, shape (*batch, n_state)
+        With respect to the initial state.
+    x : tree or None
+        With respect to the input, in its shapes; None if the step has no
+        `vjp`.
+    params : mapping or None
+        With respect to the step's parameters; None likewise.
+    adjoint : array, shape (n_steps, *batch, n_state)
+        With respect to each state, all its consequences included: ``lam[t]``.
+    """
+
+    y0: Array
+    x: Tree
+    params: Mapping[str, Array] | None
+    adjoint: Array
+
+
+def vjp(solution: Solution, cotangent: Any) -> Cotangents:
+    """Pull a cotangent of the trajectory back to what the trajectory depends on.
+
+    Solves ``lam[t] = g[t] + A[t+1]^T lam[t+1]`` with the exact Jacobian at the
+    trajectory found, whatever approximation found it, so gradients after a
+    quasi-Newton, damped or Jacobi solve are as exact as after Newton's method.
+    Where the step supplies its own `vjp`, that has the last word: a Jacobian
+    that disagrees with it serves as a preconditioner. Complex cotangents pair
+    without conjugation.
+
+    Parameters
+    ----------
+    solution : Solution
+        Of any solver of recurrences.
+    cotangent : array_like, shape (n_steps, *batch, n_state)
+        Gradient of a scalar with respect to ``solution.y``, directly.
+
+    Returns
+    -------
+    Cotangents
+        `x` and `params` are None unless the step has a `vjp`
+        (`seqsolve.step.ArrayStep` adds one to a plain function).
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is wrong; the message names it.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The trajectory is not converged, so this is not its gradient.
+
+    References
+    ----------
+    .. [1] Y. H. Lim et al., "Parallelizing non-linear sequential models over
+       the sequence length", arXiv:2309.12252, section 3.1.1.
+
+    Examples
+    --------
+    How the last state depends on the first:
+
+    >>> import numpy as np, seqsolve
+    >>> f = lambda y, x: 0.9 * y + x
+    >>> solution = seqsolve.deer(f, "cs", np.zeros((10, 1)), [1.0])
+    >>> g = np.zeros((10, 1))
+    >>> g[-1] = 1
+    >>> bool(np.isclose(seqsolve.vjp(solution, g).y0[0], 0.9**10))
+    True
+    """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"`solution` must be a Solution; got {type(solution).__name__}.")
+    problem = _replay.recurrence_of(solution)
+    backend, xp = problem.backend, problem.backend.xp
+    g = _checks.numeric("cotangent", cotangent, backend)
+    if tuple(g.shape) != problem.shape:
+        raise ValueError(
+            f"`cotangent` must have the trajectory's shape {problem.shape}; got {tuple(g.shape)}."
+        )
+    if np.dtype(str(g.dtype)).kind == "c" and np.dtype(problem.dtype).kind == "f":
+        raise TypeError(f"`cotangent` must be real, as the trajectory is; got {g.dtype}.")
+    if not solution.success:
+        warnings.warn(
+            "The trajectory is not converged, so this is not its gradient. " + solution.message,
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    g = backend.asarray(g, dtype=problem.dtype).reshape(
+        problem.n_steps, problem.n_sequences, problem.n_state
+    )
+    adjoint = xp.empty(g.shape, dtype=problem.dtype)
+    gathered = _Gathered(problem)
+    carry = xp.zeros_like(problem.y0)
+    if problem.n_steps:
+        window = problem.window(n_jacobian=problem.n_jacobian(problem.natural))
+        for rows in problem.blocks(window, reverse=True):
+            lam, carry, step = _pull_back(problem, solution.y, rows, g[rows], carry)
+            adjoint[rows] = lam
+            if step is not None:
+                gathered.add(rows, step)
+    return Cotangents(
+        y0=carry.reshape(problem.shape[1:]),
+        x=gathered.x,
+        params=gathered.params,
+        adjoint=adjoint.reshape(problem.shape),
+    )
+
+
+def _pull_back(
+    problem: Problem, y: Array, rows: slice, g: Array, carry: Array
+) -> tuple[Array, Array, StepCotangents | None]:
+    """Return a window's adjoint, what it hands to the window before, and the step's cotangents."""
+    y_prev = _replay.previous_states(problem, y, rows)
+    bound = problem.bind(rows)
+    A = bound.jacobian(y_prev)
+    g = problem.backend.xp.concatenate([g[:-1], g[-1:] + carry])
+    lam, before = _solve_adjoint(problem, A, g)
+    if not callable(getattr(problem.step, "vjp", None)):
+        return lam, before, None
+    for _ in range(rows.stop - rows.start + 1):
+        step = _step_vjp(problem, bound, y_prev, lam)
+        if step.y_prev is None:
+            return lam, before, step
+        back = step.y_prev if problem.batch else step.y_prev[:, None]
+        rest = g[:-1] + back[1:] - lam[:-1]
+        if _negligible(problem, rest, lam):
+            break
+        rest = problem.backend.xp.concatenate([rest, problem.backend.xp.zeros_like(lam[:1])])
+        lam = lam + _solve_adjoint(problem, A, rest)[0]
+    return lam, back[0], step
+
+
+def _solve_adjoint(problem: Problem, A: Array, g: Array) -> tuple[Array, Array]:
+    """Return the adjoint of a window, and ``A[0]^T lam[0]``.
+
+    Both come from one recurrence: the adjoint, shifted by a step.
+    """
+    backend, structure = problem.backend, problem.natural
+    xp = backend.xp
+    shifted = xp.concatenate([xp.zeros_like(g[:1]), g[:-1]])
+    y = backend.linear_recurrence(
+        A,
+        problem.lanes(shifted, structure),
+        problem.lanes(g[-1:], structure)[0],
+        reverse=True,
+        transpose=True,
+        method="auto",
+        out=None,
+    ).reshape(g.shape)
+    return xp.concatenate([y[1:], g[-1:]]), y[0]
+
+
+def _step_vjp(problem: Problem, bound: BoundProblem, y_prev: Array, lam: Array) -> StepCotangents:
+    step = _checks.call_user(
+        "vjp", problem.step.vjp, bound.user_view(y_prev), bound.x, bound.user_view(lam)
+    )
+    if not isinstance(step, StepCotangents):
+        raise TypeError(f"`vjp` must return StepCotangents; got {type(step).__name__}.")
+    expected = bound.user_shape(lam)
+    if step.y_prev is not None and tuple(step.y_prev.shape) != expected:
+        raise ValueError(
+            f"`vjp` must return a cotangent of `y_prev` of shape {expected}; "
+            f"got {tuple(step.y_prev.shape)}."
+        )
+    if step.x is not None:
+        for (path, leaf), (_, bar) in zip(leaves(bound.x, "x"), leaves(step.x, "x"), strict=True):
+            if tuple(bar.shape) != tuple(leaf.shape):
+                raise ValueError(
+                    f"`vjp` must return a cotangent of `{path}` of shape {tuple(leaf.shape)}; "
+                    f"got {tuple(bar.shape)}."
+                )
+    return step
+
+
+def _negligible(problem: Problem, rest: Array, lam: Array) -> bool:
+    xp = problem.backend.xp
+    eps = float(np.finfo(problem.dtype).eps)
+    size = xp.abs(lam).max(axis=0, keepdims=True).max(axis=-1, keepdims=True)
+    return bool((xp.abs(rest) <= 64 * eps * size).all())
+
+
+class _Gathered:
+    """The step's cotangents of all windows."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.x: Tree = None
+        self.params: Mapping[str, Array] | None = None
+
+    def add(self, rows: slice, step: StepCotangents) -> None:
+        problem, xp = self.problem, self.problem.backend.xp
+        if step.params is not None:
+            params = self.params or {}
+            self.params = {k: params[k] + p if k in params else p for k, p in step.params.items()}
+        if step.x is None:
+            return
+        if self.x is None:
+            self.x = tree_map(
+                lambda leaf, bar: xp.empty(leaf.shape, dtype=bar.dtype), problem.x, step.x
+            )
+
+        def put(target: Array, leaf: Any, bar: Array) -> None:
+            target[rows] = problem.input_cotangent(leaf, bar)
+
+        tree_map(put, self.x, problem.x, step.x)

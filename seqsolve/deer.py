@@ -1,0 +1,190 @@
+"""Newton's method over whole windows of a nonlinear recurrence (DEER)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+from seqsolve import _checks
+from seqsolve._driver import drive
+from seqsolve._march import march_block
+from seqsolve._newton import Newton
+from seqsolve._outcome import ON_FAILURE, Reporter, conclude
+from seqsolve._problem import Problem
+from seqsolve.backend import Array
+from seqsolve.jacobian import Hutchinson, Structure
+from seqsolve.solution import IterationState, Solution
+from seqsolve.step import Tree
+
+__all__ = ["DeerOptions", "deer"]
+
+DEFAULT_MAXITER = 100
+
+
+class DeerOptions(TypedDict, total=False):
+    """The keyword arguments of `deer` that `deeppcr` shares, for type checkers."""
+
+    backend: Any
+    n_steps: int | None
+    jac_structure: str | Structure | None
+    initial_guess: Any
+    rtol: float | None
+    atol: Any
+    maxiter: int | None
+    window: int | None
+    damping: float
+    on_failure: str
+    out: Any
+    callback: Callable[[IterationState], Any] | None
+    progress: bool
+
+
+def deer(
+    f: Any,
+    jac: Callable[[Array, Tree], Array] | str | Hutchinson | None,
+    x: Tree,
+    y0: Any,
+    *,
+    backend: Any = None,
+    n_steps: int | None = None,
+    jac_structure: str | Structure | None = None,
+    initial_guess: Any = None,
+    rtol: float | None = None,
+    atol: Any = None,
+    maxiter: int | None = None,
+    window: int | None = None,
+    damping: float = 0.0,
+    linear_solver: str = "auto",
+    on_failure: str = "warn",
+    out: Any = None,
+    callback: Callable[[IterationState], Any] | None = None,
+    progress: bool = False,
+) -> Solution:
+    r"""Solve ``y[t] = f(y[t-1], x[t])`` for all steps of a window at once.
+
+    Newton's method on the whole window: each iteration evaluates `f` and its
+    Jacobian at all steps together and solves one linear recurrence. Windows
+    are solved in order, each from the exact end of the last.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(y_prev, x) -> y``, vectorised over every leading axis: it is called
+        with `y_prev` of shape ``(steps, n_state)``, or ``(steps, sequences,
+        n_state)`` where `y0` has a batch. A step object (`seqsolve.step`,
+        `seqsolve.models`) may carry its Jacobian.
+    jac : callable, str, Hutchinson or None
+        ``jac(y_prev, x)``, of shape ``(..., n)`` for a diagonal Jacobian,
+        ``(..., h, k, k)`` for a block-diagonal one, ``(..., n, n)`` for a dense
+        one. ``"cs"`` (complex step; `f` must be analytic), ``"2-point"`` or
+        ``"3-point"`` compute it. `Hutchinson` estimates its diagonal. None
+        takes what the step object carries, else ``"2-point"``.
+    x : array, tree of arrays or None
+        Input; every leaf has leading axis `n_steps`, then the batch axes (or
+        1 in their place). None: autonomous.
+    y0 : array_like, shape (*batch, n_state)
+        Initial state. Its dtype is computed in: float32, float64, complex64 or
+        complex128; integers become float64.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    n_steps : int, optional
+        Number of steps; needed where `x` is None.
+    jac_structure : {"diagonal", "block_diagonal", "dense"} or BlockDiagonal, optional
+        The structure to iterate with. A fuller Jacobian is projected onto it
+        ("diagonal": quasi-DEER); a computed one takes as many evaluations as
+        a block has columns.
+    initial_guess : array_like, shape (n_steps, *batch, n_state), optional
+        Guess of the trajectory; by default constant in each window.
+    rtol, atol : float, optional
+        Step `t` is solved when ``|y - f| <= atol + rtol |y|`` for every
+        element. Default: both 1e-12 in double and 1e-6 in single precision.
+        `atol` may have shape ``(n_state,)``.
+    maxiter : int, optional
+        Iterations for each window. Default: 100. A window of `maxiter` steps
+        or fewer always converges, up to rounding.
+    window : int, optional
+        Steps solved together; memory is bounded by it. Default: the backend's
+        choice. 1 steps through time, vectorised over the batch.
+    damping : float
+        In [0, 1): scales the Jacobian by ``1 - damping``, from Newton's method
+        towards Jacobi's.
+    linear_solver : {"auto", "scan", "cyclic_reduction", "sequential"}
+        How each iteration's linear recurrence is solved.
+    on_failure : {"warn", "return", "raise", "sequential"}
+        What happens if a window does not converge: return the best iterate,
+        with or without a `ConvergenceWarning`; raise `ConvergenceError`; or
+        finish that sequence step by step.
+    out : array, shape (n_steps, *batch, n_state), optional
+        Receives the trajectory; may be memory-mapped.
+    callback : callable, optional
+        Called with an `IterationState` after each iteration; may raise
+        StopIteration to stop.
+    progress : bool
+        Show a progress bar (needs tqdm).
+
+    Returns
+    -------
+    Solution
+        The trajectory, whether it meets the tolerance, and how it got there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is wrong, or `f` or `jac` returned what they must not.
+    BackendUnavailableError
+        The backend cannot run here.
+    ConvergenceError
+        With ``on_failure="raise"``.
+
+    References
+    ----------
+    .. [1] Y. H. Lim et al., "Parallelizing non-linear sequential models over
+       the sequence length", arXiv:2309.12252, equations 3-7.
+    .. [2] X. Gonzalez et al., "Towards scalable and stable parallelization of
+       nonlinear RNNs", arXiv:2407.19115 (quasi-Newton).
+
+    Examples
+    --------
+    >>> import numpy as np, seqsolve
+    >>> def f(y, x):
+    ...     return np.tanh(0.7 * y + x)
+    >>> def jac(y, x):
+    ...     return 0.7 * (1 - f(y, x) ** 2)
+    >>> x = np.sin(np.arange(1000.0))[:, None]
+    >>> solution = seqsolve.deer(f, jac, x, np.zeros(1))
+    >>> solution.success, solution.y.shape
+    (True, (1000, 1))
+    """
+    problem = Problem(f, jac, x, y0, backend=backend, n_steps=n_steps, jac_structure=jac_structure)
+    method = _checks.one_of(
+        "linear_solver", linear_solver, ("auto", *problem.backend.capabilities.linear_solvers)
+    )
+    _checks.one_of("on_failure", on_failure, ON_FAILURE)
+    relative, absolute = _checks.tolerances(rtol, atol, problem.dtype, problem.n_state)
+    newton = Newton(
+        problem=problem,
+        rtol=relative,
+        atol=problem.backend.asarray(absolute),
+        maxiter=_checks.integer("maxiter", DEFAULT_MAXITER if maxiter is None else maxiter, 1),
+        scale=1.0 - _checks.real("damping", damping, 0.0, 1.0),
+        method=method,
+        reporter=Reporter(callback, progress, problem.n_steps),
+    )
+    if initial_guess is not None:
+        initial_guess = _checks.guess("initial_guess", initial_guess, problem.shape)
+    structure = problem.structure
+    if window is None:
+        window = problem.window(n_jacobian=problem.n_jacobian(structure))
+    else:
+        window = _checks.integer("window", window, 1)
+    with newton.reporter as reporter:
+        solution = drive(
+            problem,
+            newton.solve if window > 1 else None,
+            window if window > 1 else march_block(problem),
+            reporter,
+            guess=initial_guess,
+            on_failure=on_failure,
+            out=out,
+        )
+    return conclude(solution, on_failure)

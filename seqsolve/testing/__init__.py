@@ -1,0 +1,1 @@
+"""Tests for users and backend authors, shipped with the library."""
