@@ -1,0 +1,260 @@
+"""The arithmetic of a GRU on steps that are all evaluated at once.
+
+Work arrays hold the gates one after the other and the steps last, ``(gate,
+unit, step)``: every activation then runs over long contiguous memory however
+small the cell, and row ``i`` of the Jacobians of all steps is one matrix
+product, ``factors[:, i, :].T @ C[i]``, whose inner dimension holds the gates
+r, z, n and, for ``diag(z)``, a scaled identity.
+
+With ``t`` the tanh of half its pre-activation, a logistic gate is ``(1 + t) /
+2``: no finite pre-activation overflows, and the weights absorb the halves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqsolve.backend import Array
+
+
+class HeadWeights(NamedTuple):
+    """The parameters of the heads of a GRU, gates in the order r, z, n.
+
+    Parameters
+    ----------
+    weight_ih : array, shape (h, 3 * k, m)
+        Input weights.
+    weight_hh : array, shape (h, 3 * k, k)
+        Recurrent weights.
+    bias_ih, bias_hh : array, shape (h, 3 * k), or None
+        Biases.
+    """
+
+    weight_ih: Array
+    weight_hh: Array
+    bias_ih: Array | None
+    bias_hh: Array | None
+
+
+@dataclass
+class Work:
+    """Arrays for the evaluation of a number of steps; `n_steps` and `dtype` are theirs."""
+
+    state: Array
+    """``h``, then ``h - nn``; ``(n, steps)``."""
+    candidate: Array
+    """``nn``, then ``2 (1 - z) (1 - nn^2)``; ``(n, steps)``."""
+    gates: Array
+    """``2 r - 1`` and ``2 z - 1``, then ``2 (1 - r)`` and ``2 (1 - z)``, and
+    ``(W_hn h + b_hn) / 2``; ``(3, n, steps)``.
+    """
+    factors: Array
+    """Scratch, then four times ``dh'/d(W_h h)`` by gate, and ``2 z``; ``(4, n, steps)``."""
+
+    @classmethod
+    def empty(cls, like: Array, n_units: int, n_steps: int, dtype: Any) -> Work:
+        """Return work arrays, uninitialised, of the library of `like`."""
+        shape = (n_units, n_steps)
+        return cls(*(empty(like, (*g, *shape), dtype) for g in ((), (), (3,), (4,))))
+
+
+class Cell:
+    """The parameters of a GRU in the form in which steps are evaluated.
+
+    Parameters
+    ----------
+    weights : HeadWeights
+        The parameters.
+    """
+
+    def __init__(self, weights: HeadWeights) -> None:
+        self.n_heads, _, self.head_size = weights.weight_hh.shape
+        self.n_units = self.n_heads * self.head_size
+        self.n_inputs = weights.weight_ih.shape[-1]
+        self.dtype = np.result_type(*(a.dtype for a in weights if a is not None))
+        weights = HeadWeights(*(a if a is None else a.astype(self.dtype) for a in weights))
+        self._weights = weights
+        self._weight_ih = self._halve_logistic(weights.weight_ih)
+        self._weight_hh = 0.5 * self._by_gate(weights.weight_hh)
+        bias_ih = bias_hn = None
+        if weights.bias_ih is not None:
+            bias_ih = self._halve_logistic(weights.bias_ih[..., None])
+        if weights.bias_hh is not None:
+            bias_hh = self._halve_logistic(weights.bias_hh[..., None])
+            bias_hn = 0.5 * bias_hh[2]
+            bias_hh[2] = 0
+            bias_ih = bias_hh if bias_ih is None else bias_ih + bias_hh
+        self._bias_ih, self._bias_hn = bias_ih, bias_hn
+
+    def zeros(self, dtype: Any) -> HeadWeights:
+        """Return zeros of the shapes of the parameters."""
+        return HeadWeights(
+            *(a if a is None else np.zeros_like(a, dtype=dtype) for a in self._weights)
+        )
+
+    def project(self, x: Array) -> Array:
+        """Return the input's part of the pre-activations.
+
+        Parameters
+        ----------
+        x : array, shape (n_steps, m)
+            The input.
+
+        Returns
+        -------
+        array, shape (3, n, n_steps)
+            Halved for r and z.
+        """
+        multiply = np.multiply if self.n_inputs == 1 else np.matmul
+        projection = multiply(self._weight_ih, x.T.copy())
+        if self._bias_ih is not None:
+            projection += self._bias_ih
+        return projection
+
+    def advance(self, y_prev: Array, projection: Array, out: Array, work: Work) -> None:
+        """Evaluate the new states, and leave in `work` what the Jacobian needs.
+
+        Parameters
+        ----------
+        y_prev : array, shape (n_steps, n)
+            The states.
+        projection : array, shape (3, n, n_steps)
+            What `project` returned.
+        out : array, shape (n_steps, n)
+            Receives the new states.
+        work : Work
+            Overwritten.
+        """
+        state, candidate, gates, factors = work.state, work.candidate, work.gates, work.factors
+        logistic, hidden = gates[:2], gates[2]
+        state[...] = y_prev.T
+        heads = (self.n_heads, self.head_size, state.shape[-1])
+        multiply = np.multiply if self.head_size == 1 else np.matmul
+        multiply(self._weight_hh, state.reshape(heads), out=gates.reshape(3, *heads))
+        logistic += projection[:2]
+        np.tanh(logistic, out=logistic)
+        if self._bias_hn is not None:
+            hidden += self._bias_hn
+        np.add(logistic, 1, out=factors[2:])
+        np.multiply(factors[2], hidden, out=candidate)
+        candidate += projection[2]
+        np.tanh(candidate, out=candidate)
+        state -= candidate
+        np.multiply(factors[3], state, out=factors[1])
+        np.multiply(factors[1], 0.5, out=factors[0])
+        factors[0] += candidate
+        out.T[...] = factors[0]
+
+    def differentiate(self, work: Work) -> None:
+        """Complete the factors in `work` that `advance` left; only once after it."""
+        candidate, gates, factors = work.candidate, work.gates, work.factors
+        logistic = gates[:2]
+        np.subtract(1, logistic, out=logistic)
+        candidate *= candidate
+        np.subtract(1, candidate, out=candidate)
+        candidate *= logistic[1]
+        factors[2] *= candidate
+        np.multiply(logistic[0], gates[2], out=factors[0])
+        factors[0] *= factors[2]
+        factors[1] *= logistic[1]
+
+    def jacobian_memory(self, work: Work) -> Array:
+        """Return memory for `jacobian`, ``(k, n_steps, h, k)``."""
+        h, k, n_steps = self.n_heads, self.head_size, work.state.shape[-1]
+        return empty(work.state, (k, n_steps, h, k), work.state.dtype)
+
+    def jacobian(self, work: Work, out: Array) -> Array:
+        """Return the Jacobian from the factors in `work`.
+
+        Parameters
+        ----------
+        work : Work
+            As `differentiate` left it.
+        out : array, shape (k, n_steps, h, k)
+            Memory, of which the result is a view.
+
+        Returns
+        -------
+        array, shape (n_steps, h, k, k)
+            Its rows are contiguous: row ``i`` of all steps, then row ``i + 1``.
+        """
+        h, k, n_steps = self.n_heads, self.head_size, work.state.shape[-1]
+        factors = work.factors.reshape(4, h, k, n_steps)
+        np.matmul(factors.transpose(1, 2, 3, 0), self._row_weights, out=out.transpose(2, 0, 1, 3))
+        return out.transpose(1, 2, 0, 3)
+
+    def pull_back(
+        self, y_prev: Array, x: Array, lam: Array, work: Work
+    ) -> tuple[Array, Array, HeadWeights]:
+        """Return the cotangents of states, input and parameters, given the new states'.
+
+        Parameters
+        ----------
+        y_prev : array, shape (n_steps, n)
+            The states.
+        x : array, shape (n_steps, m)
+            The input.
+        lam : array, shape (n_steps, n)
+            Cotangent of the new states.
+        work : Work
+            As `differentiate` left it; overwritten.
+
+        Returns
+        -------
+        y_bar : array, shape (n, n_steps)
+        x_bar : array, shape (m, n_steps)
+        weights_bar : HeadWeights
+            Summed over the steps.
+        """
+        h, k, n_steps = self.n_heads, self.head_size, work.state.shape[-1]
+        weights, gates, lam = self._weights, work.gates, lam.T
+        np.multiply(work.factors[:3], lam, out=gates)
+        gates *= 0.25
+        recurrent = self._by_head(gates)
+        weight_hh = recurrent @ y_prev.reshape(n_steps, h, k).swapaxes(0, 1)
+        bias_hh = None if weights.bias_hh is None else recurrent.sum(axis=-1)
+        y_bar = (weights.weight_hh.swapaxes(1, 2) @ recurrent).reshape(self.n_units, n_steps)
+        y_bar += 0.5 * work.factors[3] * lam
+
+        np.multiply(work.candidate, lam, out=gates[2])
+        gates[2] *= 0.5
+        projected = self._by_head(gates)
+        bias_ih = None if weights.bias_ih is None else projected.sum(axis=-1)
+        projected = projected.reshape(3 * self.n_units, n_steps)
+        weight_ih = (projected @ x).reshape(weights.weight_ih.shape)
+        x_bar = weights.weight_ih.reshape(3 * self.n_units, self.n_inputs).T @ projected
+        return y_bar, x_bar, HeadWeights(weight_ih, weight_hh, bias_ih, bias_hh)
+
+    @cached_property
+    def _row_weights(self) -> Array:
+        """What the factors of a unit are multiplied by to give its row, ``(h, k, 4, k)``."""
+        h, k = self.n_heads, self.head_size
+        weights = empty(self._weight_hh, (h, k, 4, k), self._weight_hh.dtype)
+        weights[:, :, :3] = 0.5 * self._weight_hh.transpose(1, 2, 0, 3)
+        weights[:, :, 3] = 0
+        weights.reshape(h, 4 * k * k)[:, 3 * k :: 4 * k + 1] = 0.5
+        return weights
+
+    def _by_gate(self, a: Array) -> Array:
+        """Return ``(h, 3 * k, q)`` as ``(3, h, k, q)``."""
+        return a.reshape(self.n_heads, 3, self.head_size, a.shape[-1]).swapaxes(0, 1)
+
+    def _by_head(self, gates: Array) -> Array:
+        """Return ``(3, n, n_steps)`` as ``(h, 3 * k, n_steps)``."""
+        h, k, n_steps = self.n_heads, self.head_size, gates.shape[-1]
+        return gates.reshape(3, h, k, n_steps).swapaxes(0, 1).reshape(h, 3 * k, n_steps)
+
+    def _halve_logistic(self, a: Array) -> Array:
+        """Return ``(h, 3 * k, q)`` as ``(3, n, q)``, the parts of r and z halved."""
+        halved = self._by_gate(a).reshape(3, self.n_units, a.shape[-1]).copy()
+        halved[:2] *= 0.5
+        return halved
+
+
+def empty(like: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an uninitialised C-contiguous array of the library of `like`."""
+    return np.empty_like(like, dtype=dtype, shape=shape, order="C")
