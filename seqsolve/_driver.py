@@ -105,7 +105,7 @@ def drive(
                 run.record(rows, sequences, outcome)
             for sequences in run.groups(run.active & run.stepping):
                 states = run.step_through(rows, sequences, states, state)
-            store(backend, y, rows, states.reshape(-1, *problem.shape[1:]))
+            store(backend, y, rows, states.reshape(states.shape[0], *problem.shape[1:]))
             state = states[-1]
             reporter.advance(rows.stop - rows.start)
     return run.solution(y)
@@ -134,15 +134,17 @@ class _Run:
     def record(self, rows: slice, sequences: Sequences, outcome: WindowOutcome) -> None:
         index = slice(None) if sequences is None else sequences
         self.converged[index] = rows.start + outcome.converged
-        failed = np.zeros_like(self.active)
-        failed[index] = outcome.status > Status.SEQUENTIAL
         before = self.residual.copy()
         self.residual[index] = np.maximum(before[index], outcome.residual)
         worst = Status(int(outcome.status.max(initial=0)))
         self.history.append(
             WindowRecord(rows.start, rows.stop, outcome.nit, outcome.residuals, worst)
         )
+        if worst is Status.CONVERGED:
+            return
         self.status[index] = np.maximum(self.status[index], outcome.status)
+        failed = np.zeros_like(self.active)
+        failed[index] = outcome.status > Status.SEQUENTIAL
         if self.steps_on_failure and worst is not Status.STOPPED:
             self.stepping |= failed
             self.residual[failed] = before[failed]

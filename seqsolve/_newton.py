@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,7 @@ class Newton:
         for nit in range(self.maxiter + 1):
             running.evaluate()
             residuals.append(running.largest_residual)
-            stop = nit > 0 and self.reporter.iteration(running.report(nit))
+            stop = nit > 0 and self.reporter.iteration(partial(running.report, nit))
             running.retire()
             if not running.index.size:
                 break
@@ -103,7 +104,6 @@ class _Running:
         self.base = 0
         self.prefix: npt.NDArray[np.intp] = np.full(n, 0)
         self.exact = 0
-        self.stuck = np.zeros(n, dtype=bool)
         self.frozen_residual = np.zeros(n)
         self.bind()
 
@@ -119,13 +119,9 @@ class _Running:
         self.fy, self.complete = self.step.linearize(self.y[self.base : -1])
         first, largest = self._test(self.y[self.base + 1 :], self.fy)
         self.prefix = self.base + first
-        self.stuck = self.prefix < self.exact
+        self.low = int(self.prefix.min(initial=self.n_steps))
         self.current_residual = np.maximum(self.frozen_residual, largest)
-
-    @property
-    def largest_residual(self) -> float:
-        """The largest residual of all that run."""
-        return float(self.current_residual.max(initial=0.0))
+        self.largest_residual = float(self.current_residual.max(initial=0.0))
 
     def report(self, iteration: int) -> IterationState:
         """Return what the callback is told."""
@@ -136,15 +132,15 @@ class _Running:
             iteration=iteration,
             residual=self.largest_residual,
             n_running=n_running,
-            converged_steps=self.rows.start + int(self.prefix.min(initial=self.n_steps)),
+            converged_steps=self.rows.start + self.low,
         )
 
     def retire(self) -> None:
         """Part with the sequences that are solved, or that no iteration can advance."""
-        solved = self.prefix == self.n_steps
-        stuck = self.stuck & ~solved
-        if not (solved.any() or stuck.any()):
+        if self.low >= self.exact and self.prefix.max(initial=0) < self.n_steps:
             return
+        solved = self.prefix == self.n_steps
+        stuck = (self.prefix < self.exact) & ~solved
         status = np.where(solved, Status.CONVERGED, Status.STALLED)
         for i in np.flatnonzero(stuck):
             front = self.fy[int(self.prefix[i]) - self.base, int(i)]
@@ -153,16 +149,19 @@ class _Running:
         leaving = solved | stuck
         self._settle(leaving, status[leaving])
         keep = np.flatnonzero(~leaving)
+        if not keep.size:
+            self.index = self.index[keep]
+            return
         self.index, self.prefix = self.index[keep], self.prefix[keep]
         self.frozen_residual = self.frozen_residual[keep]
         self.current_residual = self.current_residual[keep]
-        if keep.size:
-            xp = self.problem.backend.xp
-            self.y = xp.ascontiguousarray(self.problem.take(self.y, keep))
-            self.fy = self.problem.take(self.fy, keep)
-            self._freeze_prefix()
-            self.bind()
-            self.fy, self.complete = self.step.linearize(self.y[self.base : -1])
+        xp = self.problem.backend.xp
+        self.low = int(self.prefix.min())
+        self.y = xp.ascontiguousarray(self.problem.take(self.y, keep))
+        self.fy = self.problem.take(self.fy, keep)
+        self._freeze_prefix()
+        self.bind()
+        self.fy, self.complete = self.step.linearize(self.y[self.base : -1])
 
     def give_up(self, status: Status) -> None:
         """Part with all that still run."""
@@ -173,7 +172,7 @@ class _Running:
     def update(self) -> None:
         """Advance all that run by one linearised solve, beyond their common prefix."""
         problem, structure = self.problem, self.problem.structure
-        low = int(self.prefix.min())
+        low = self.low
         skip = low - self.base
         A = self.complete()[skip:]
         if self.newton.scale != 1.0:
@@ -191,7 +190,7 @@ class _Running:
 
     def _freeze_prefix(self) -> None:
         """Stop evaluating the rows that are solved in every sequence that runs."""
-        low = int(self.prefix.min())
+        low = self.low
         if low > self.base:
             y, fy = self.y[self.base + 1 : low + 1], self.fy[: low - self.base]
             self.frozen_residual = np.maximum(self.frozen_residual, self._test(y, fy)[1])

@@ -53,12 +53,12 @@ class Reporter:
         if self._bar is not None:
             self._bar.close()
 
-    def iteration(self, state: IterationState) -> bool:
-        """Report an iteration; return whether the callback asks to stop."""
+    def iteration(self, state: Callable[[], IterationState]) -> bool:
+        """Report an iteration, made when needed; return whether the callback asks to stop."""
         if self._callback is None:
             return False
         try:
-            self._callback(state)
+            self._callback(state())
         except StopIteration:
             return True
         return False

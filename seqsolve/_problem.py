@@ -64,6 +64,7 @@ class Problem:
             moved = {k: self.backend.asarray(p) for k, p in step.params.items()}
             step = step.with_params(moved)
         self.step: Any = step
+        self.binds = isinstance(step, Bindable)
         if jac_structure is None:
             jac_structure = getattr(step, "jac_structure", None)
         self.target = jacobians.parse_structure(jac_structure, self.n_state)
@@ -177,18 +178,28 @@ class Problem:
         for t in reversed(starts) if reverse else starts:
             yield slice(t, min(t + window, self.n_steps))
 
-    def window(self, *, n_jacobian: int, sequences: int | None = None) -> int:
-        """Return the backend's default window."""
+    def window(self, n_jacobian: int) -> int:
+        """Return how many steps the backend wants to solve together."""
         return max(
             1,
             self.backend.default_window(
                 n_steps=self.n_steps,
-                n_batch=self.n_sequences if sequences is None else sequences,
+                n_batch=self.n_sequences,
                 n_state=self.n_state,
                 n_jacobian=n_jacobian,
                 dtype=self.dtype,
             ),
         )
+
+    def replay_window(self) -> int:
+        """Return how many steps to visit together where each is visited once.
+
+        The backend's window, or a few megabytes of Jacobians where it would
+        rather step through time.
+        """
+        n_jacobian = self.n_jacobian(self.natural)
+        bytes_per_step: int = self.n_sequences * n_jacobian * np.dtype(self.dtype).itemsize
+        return max(self.window(n_jacobian), 2**22 // max(1, bytes_per_step), 1)
 
     @cached_property
     def natural(self) -> Structure:
@@ -271,8 +282,7 @@ class BoundProblem:
     def __init__(self, problem: Problem, x: Tree) -> None:
         self._problem = problem
         self.x = x
-        step = problem.step
-        self._bound = step.bind(x) if isinstance(step, Bindable) else None
+        self._bound = problem.step.bind(x) if problem.binds else None
 
     def user_shape(self, y: Array) -> tuple[int, ...]:
         """Return the shape in which the user's functions see `y`."""
@@ -354,9 +364,9 @@ class BoundProblem:
                 f"`jac` must return one structure throughout: {problem.natural} at the first "
                 f"step, then {source} (shape {tuple(A.shape)})."
             )
-        if np.dtype(dtype).kind == "f" and np.dtype(str(A.dtype)).kind == "c":
-            raise TypeError(f"`jac` must be real for a real state; got {A.dtype}.")
-        if str(A.dtype) != dtype:
+        if A.dtype != dtype:
+            if np.dtype(dtype).kind == "f" and np.dtype(str(A.dtype)).kind == "c":
+                raise TypeError(f"`jac` must be real for a real state; got {A.dtype}.")
             A = problem.backend.asarray(A, dtype=dtype)
         if not problem.batch:
             A = A[:, None]
@@ -380,7 +390,7 @@ class BoundProblem:
 
     def _cast(self, fy: Array) -> Array:
         dtype = self._problem.dtype
-        if str(fy.dtype) == dtype:
+        if fy.dtype == dtype:
             return fy
         if np.dtype(dtype).kind == "f" and np.dtype(str(fy.dtype)).kind == "c":
             raise TypeError(f"`f` must stay real, as at the first step; got {fy.dtype}.")

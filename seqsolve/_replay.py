@@ -56,7 +56,7 @@ def error_bound(solution: Solution) -> Array:
         return bound
     structure = problem.natural
     with np.errstate(all="ignore"):
-        for rows in problem.blocks(_window(problem)):
+        for rows in problem.blocks(problem.replay_window()):
             y_prev = previous_states(problem, solution.y, rows)
             y = backend.asarray(states(problem, solution.y)[rows], dtype=problem.dtype)
             step = problem.bind(rows)
@@ -70,7 +70,7 @@ def error_bound(solution: Solution) -> Array:
                 method="auto",
                 out=None,
             ).reshape(y.shape)
-            bound[rows] = e.reshape(-1, *problem.shape[1:])
+            bound[rows] = e.reshape(e.shape[0], *problem.shape[1:])
             carry = e[-1]
     return bound
 
@@ -83,7 +83,7 @@ def exponents(problem: Problem, y: Array, sequences: Sequences, rows: slice) -> 
     v = problem.backend.asarray(rng.standard_normal((n, problem.n_state)), dtype=problem.dtype)
     v = v / _norm(xp, v)
     total = np.zeros(n)
-    window = max(RENORMALISE_EVERY, _window(problem))
+    window = max(RENORMALISE_EVERY, problem.replay_window())
     with np.errstate(all="ignore"):
         for start in range(rows.start, rows.stop, window):
             block = slice(start, min(start + window, rows.stop))
@@ -187,7 +187,3 @@ def _norm(xp: Any, v: Array) -> Array:
     size = xp.abs(v).max(axis=-1, keepdims=True)
     scaled = v / xp.where(size > 0, size, 1)
     return size * xp.sqrt((xp.abs(scaled) ** 2).sum(axis=-1, keepdims=True))
-
-
-def _window(problem: Problem) -> int:
-    return problem.window(n_jacobian=problem.n_jacobian(problem.natural))

@@ -267,16 +267,18 @@ class _WindowSweeps:
 
     def _advance(self, first: int) -> None:
         self.first = first
-        state = IterationState(
+        if self.reporter.iteration(self._state) and first < self.window.stop:
+            self.status = Status.STOPPED
+
+    def _state(self) -> IterationState:
+        return IterationState(
             start=self.window.start,
             stop=self.window.stop,
             iteration=len(self.residuals),
             residual=self.residuals[-1],
             n_running=int(self._running().sum()),
-            converged_steps=first,
+            converged_steps=self.first,
         )
-        if self.reporter.iteration(state) and first < self.window.stop:
-            self.status = Status.STOPPED
 
     def _solved(self, old: Array, new: Array, rows: slice) -> int:
         """Return how many leading rows pass the test in every sequence that runs.

@@ -174,7 +174,7 @@ def deer(
         initial_guess = _checks.guess("initial_guess", initial_guess, problem.shape)
     structure = problem.structure
     if window is None:
-        window = problem.window(n_jacobian=problem.n_jacobian(structure))
+        window = problem.window(problem.n_jacobian(structure))
     else:
         window = _checks.integer("window", window, 1)
     with newton.reporter as reporter:
