@@ -205,7 +205,7 @@ class Problem:
     def natural(self) -> Structure:
         """The structure of the exact Jacobian, as its source gives it."""
         target = self.target
-        if isinstance(self.jac, str):
+        if isinstance(self.jac, str) and self.jac != "step":
             if target is not None and target.kind == "block_diagonal" and not target.block_size:
                 raise ValueError(
                     "`jac_structure` must give the block size where the Jacobian is computed "
