@@ -58,8 +58,8 @@ class Work:
     @classmethod
     def empty(cls, like: Array, n_units: int, n_steps: int, dtype: Any) -> Work:
         """Return work arrays, uninitialised, of the library of `like`."""
-        shape = (n_units, n_steps)
-        return cls(*(empty(like, (*g, *shape), dtype) for g in ((), (), (3,), (4,))))
+        block = empty(like, (9, n_units, n_steps), dtype)
+        return cls(block[0], block[1], block[2:5], block[5:])
 
 
 class Cell:
@@ -211,17 +211,19 @@ class Cell:
             Summed over the steps.
         """
         h, k, n_steps = self.n_heads, self.head_size, work.state.shape[-1]
-        weights, gates, lam = self._weights, work.gates, lam.T
-        np.multiply(work.factors[:3], lam, out=gates)
-        gates *= 0.25
+        weights, gates, factors = self._weights, work.gates, work.factors
+        work.state[...] = lam.T
+        factors *= work.state
+        work.candidate *= work.state
+        np.multiply(factors[:3], 0.25, out=gates)
         recurrent = self._by_head(gates)
         weight_hh = recurrent @ y_prev.reshape(n_steps, h, k).swapaxes(0, 1)
         bias_hh = None if weights.bias_hh is None else recurrent.sum(axis=-1)
         y_bar = (weights.weight_hh.swapaxes(1, 2) @ recurrent).reshape(self.n_units, n_steps)
-        y_bar += 0.5 * work.factors[3] * lam
+        factors[3] *= 0.5
+        y_bar += factors[3]
 
-        np.multiply(work.candidate, lam, out=gates[2])
-        gates[2] *= 0.5
+        np.multiply(work.candidate, 0.5, out=gates[2])
         projected = self._by_head(gates)
         bias_ih = None if weights.bias_ih is None else projected.sum(axis=-1)
         projected = projected.reshape(3 * self.n_units, n_steps)

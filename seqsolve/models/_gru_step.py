@@ -191,11 +191,10 @@ def _rows(a: Array, lead: tuple[int, ...]) -> Array:
 
 def _sum_to(a: Array, shape: tuple[int, ...]) -> Array:
     """Sum over the axes along which an array of `shape` was broadcast."""
-    if a.shape == shape:
-        return a
-    a = a.sum(axis=tuple(range(a.ndim - len(shape))))
-    stretched = tuple(i for i, size in enumerate(shape) if size != a.shape[i])
-    return a.sum(axis=stretched, keepdims=True)
+    extra = a.ndim - len(shape)
+    stretched = (extra + i for i, size in enumerate(shape) if size != a.shape[extra + i])
+    axes = (*range(extra), *stretched)
+    return a.sum(axis=axes).reshape(shape) if axes else a
 
 
 def _check_last_axis(name: str, a: Array, size_name: str, size: int) -> None:

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from seqsolve.models import GRU, MultiHeadGRU
 from seqsolve.models import _gru_step as gru_step
@@ -89,6 +90,47 @@ def as_dense(gru, jacobian):
 def complex_step(f, a, direction, h=1e-30):
     """The derivative of `f` at `a` along `direction`."""
     return f(a + 1j * h * direction).imag / h
+
+
+class ForeignArray(NDArrayOperatorsMixin):
+    """An array of another library: it refuses NumPy arrays, as CuPy's do."""
+
+    _ATTRIBUTES = frozenset(
+        ["shape", "ndim", "dtype", "T", "reshape", "swapaxes", "transpose", "copy", "astype", "sum"]
+    )
+
+    def __init__(self, data):
+        self.data = data
+
+    def __getattr__(self, name):
+        if name not in self._ATTRIBUTES:
+            raise AttributeError(name)
+        value = getattr(self.data, name)
+        if callable(value):
+            return lambda *args, **kwargs: ForeignArray(value(*args, **kwargs))
+        return ForeignArray(value) if name == "T" else value
+
+    def __getitem__(self, index):
+        return ForeignArray(self.data[index])
+
+    def __setitem__(self, index, value):
+        self.data[index] = self._unwrap(value)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        assert method == "__call__"
+        if out is not None:
+            kwargs["out"] = tuple(self._unwrap(a) for a in out)
+        result = ufunc(*(self._unwrap(a) for a in inputs), **kwargs)
+        return out[0] if out is not None else ForeignArray(result)
+
+    def __array_function__(self, func, types, args, kwargs):
+        assert func in (np.empty_like, np.zeros_like, np.broadcast_to)
+        return ForeignArray(func(self._unwrap(args[0]), *args[1:], **kwargs))
+
+    @staticmethod
+    def _unwrap(a):
+        assert isinstance(a, ForeignArray | int | float)
+        return a.data if isinstance(a, ForeignArray) else a
 
 
 every_cell = pytest.mark.parametrize("name", CELLS)
@@ -285,6 +327,25 @@ def test_inputs_of_any_strides_are_read_and_left_alone(name):
         np.testing.assert_allclose(gru.bind(x_)(y_), expected, rtol=1e-13)
         np.testing.assert_allclose(gru.jac(y_, x_), jacobian, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(gru.vjp(y_, x_, lam).x, bars.x, rtol=1e-12, atol=1e-15)
+
+
+@every_cell
+@pytest.mark.parametrize("x_lead", [(4, 3), (4, 1)], ids=str)
+def test_arrays_of_another_library_are_kept(name, x_lead):
+    gru = make(name)
+    y_prev, _ = draw(gru, (4, 3))
+    _, x = draw(gru, x_lead)
+    foreign = gru.with_params({key: ForeignArray(a) for key, a in gru.params.items()})
+    y_, x_ = ForeignArray(y_prev), ForeignArray(x)
+    y, jacobian = foreign.bind(x_).linearize(y_)
+    np.testing.assert_allclose(y.data, gru(y_prev, x), rtol=1e-14)
+    np.testing.assert_allclose(foreign(y_, x_).data, y.data, rtol=1e-14)
+    np.testing.assert_allclose(jacobian().data, gru.jac(y_prev, x), rtol=1e-13, atol=1e-15)
+    bars, expected = foreign.vjp(y_, x_, y_), gru.vjp(y_prev, x, y_prev)
+    np.testing.assert_allclose(bars.y_prev.data, expected.y_prev, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(bars.x.data, expected.x, rtol=1e-13, atol=1e-15)
+    for key, bar in expected.params.items():
+        np.testing.assert_allclose(bars.params[key].data, bar, rtol=1e-12, atol=1e-14)
 
 
 def test_bound_steps_share_nothing():
