@@ -7,20 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from seqsolve_numpy.layout import NDArray, View, as_lanes, as_rows, fit, fits, is_interleaved
+from seqsolve_numpy.layout import (
+    Layout,
+    NDArray,
+    fit,
+    has_contiguous_rows,
+    has_contiguous_steps,
+    is_interleaved,
+)
 
-#: Bytes of an operand that are copied at a time where a kernel cannot take its strides.
+#: Bytes of the matrices that are copied at a time where a kernel cannot take their strides.
 _CHUNK_BYTES = 2**16
 
-#: Rows of the residual test are folded up to about this many values.
-_FOLDED_VALUES = 512
+#: The residual test takes so many values of few-valued steps for one row.
+_ROW_VALUES = 512
 
 
 def linear_recurrence(
     A: NDArray, b: NDArray, y0: NDArray | None, reverse: bool, transpose: bool, out: NDArray | None
 ) -> NDArray:
     """Solve ``y[t] = A[t] y[t-1] + b[t]``, as the backend contract says."""
-    dtype = np.result_type(A, b)
+    dtype = _native(b.dtype if A.dtype == b.dtype else np.result_type(A, b))
     if out is None:
         out = np.empty(b.shape, dtype)
     if b.size == 0:
@@ -45,7 +52,7 @@ def newton_update(A: NDArray, fy: NDArray, y: NDArray) -> None:
         fy = fy.copy()
     if np.may_share_memory(A, y):
         A = A.copy()
-    _run(A, fy, y, np.empty(y.shape[1:], y.dtype), fresh=True, newton=True)
+    _run(A, fy, y, np.empty(y.shape[1:], _native(y.dtype)), fresh=True, newton=True)
 
 
 def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[NDArray, NDArray]:
@@ -56,46 +63,50 @@ def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[
         first[...] = n_steps
         largest[...] = 0
         return first, largest
-    dtype = y.dtype
-    u, v = fit(y, dtype, as_lanes), fit(fy, dtype, as_lanes)
+    dtype = _native(y.dtype)
+    y, fy = fit(y, dtype, has_contiguous_steps), fit(fy, dtype, has_contiguous_steps)
     fold = 1
-    if u.flags.c_contiguous and v.flags.c_contiguous:
-        fold = max(1, min(n_steps, _FOLDED_VALUES // (n_batch * n_state)))
-    tolerance = np.ascontiguousarray(atol, np.finfo(dtype).dtype)
-    _kernels().residual_kernel(dtype)(u, v, fold, rtol, tolerance, first, largest)
+    if y.flags.c_contiguous and fy.flags.c_contiguous:
+        fold = max(1, min(n_steps, _ROW_VALUES // (n_batch * n_state)))
+    tolerance = np.array(atol, dtype.char.lower())
+    _kernels().residual_kernel(dtype)(y, fy, fold, rtol, tolerance, first, largest)
     return first, largest
 
 
 def _run(A: NDArray, b: NDArray, y: NDArray, state: NDArray, *, fresh: bool, newton: bool) -> None:
-    """Run a recurrence kernel, on copies of chunks where it cannot take the strides."""
     dtype = state.dtype
-    n_steps, n_batch, n_state = b.shape
+    _, n_batch, n_state = b.shape
     if A.ndim == 4 and n_state == 1:
         A = A[..., 0]
-    view: View
+    layout: Layout
     if A.ndim == 3:
-        view = as_lanes
-        state = state.reshape(-1)
+        layout = has_contiguous_steps
         kernel = _kernels().diagonal_kernel(dtype, n_batch * n_state, newton)
     else:
-        view = as_rows
+        layout = has_contiguous_rows
         by_rows = A.strides[-1] == A.itemsize or A.strides[-2] != A.itemsize
         if not by_rows:
             A = A.swapaxes(-1, -2)
         interleaved = n_batch > 1 and (is_interleaved(A) or is_interleaved(b))
         kernel = _kernels().dense_kernel(dtype, n_state, by_rows, interleaved, newton)
-    chunk = n_steps
-    if not all(fits(a, dtype, view) for a in (A, b, y)):
-        chunk = max(1, _CHUNK_BYTES // (A[0].size * dtype.itemsize))
-    limit = float(np.finfo(dtype).max) ** 0.5
-    for start in range(0, n_steps, chunk):
+    limit = _LIMITS[dtype.char]
+    if A.dtype == b.dtype == y.dtype == dtype and layout(A) and layout(b) and layout(y):
+        kernel(A, b, y, state, limit, fresh)
+        return
+    chunk = max(1, _CHUNK_BYTES // (A[0].size * dtype.itemsize))
+    for start in range(0, len(b), chunk):
         part = slice(start, start + chunk)
-        target = y[part]
-        result = fit(target, dtype, view)
-        kernel(fit(A[part], dtype, view), fit(b[part], dtype, view), result, state, limit, fresh)
+        y_part = fit(y[part], dtype, layout)
+        kernel(
+            fit(A[part], dtype, layout), fit(b[part], dtype, layout), y_part, state, limit, fresh
+        )
         fresh = False
-        if not np.may_share_memory(result, target):
-            target[...] = result.reshape(target.shape)
+        if not np.may_share_memory(y_part, y):
+            y[part] = y_part
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
 @functools.cache
@@ -103,3 +114,7 @@ def _kernels() -> Any:
     from seqsolve_numpy import kernels
 
     return kernels
+
+
+#: Newton updates beyond this magnitude are repaired: the root of the largest number.
+_LIMITS = {char: float(np.finfo(char).max) ** 0.5 for char in "fdFD"}

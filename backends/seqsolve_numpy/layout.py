@@ -1,4 +1,4 @@
-"""Brings arrays of any strides into the forms that kernels take, if possible without copies."""
+"""Tells which arrays the kernels take as they are, and copies the others."""
 
 from __future__ import annotations
 
@@ -10,48 +10,31 @@ import numpy.typing as npt
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
-
-#: Returns a view of an array in the form that a kernel takes, or None if there is none.
-View: TypeAlias = Callable[[NDArray], NDArray | None]
-
-
-def as_rows(a: NDArray) -> NDArray | None:
-    """Return `a` if neighbours along its last axis are neighbours in memory."""
-    return a if a.shape[-1] <= 1 or a.strides[-1] == a.itemsize else None
+#: Tells whether a kernel can take an array with the strides it has.
+Layout: TypeAlias = Callable[[NDArray], bool]
 
 
-def as_lanes(a: NDArray) -> NDArray | None:
-    """Return `a`, ``(n_steps, n_batch, n_state)``, with its last two axes as one.
-
-    Returns
-    -------
-    array, shape (n_steps, n_batch * n_state), or None
-        A view with contiguous rows; None if there is none.
-    """
-    n_steps, n_batch, n_state = a.shape
-    if not a.flags.c_contiguous:
-        _, batch_stride, state_stride = a.strides
-        if n_state > 1 and state_stride != a.itemsize:
-            return None
-        if n_batch > 1 and batch_stride != n_state * a.itemsize:
-            return None
-    return a.reshape(n_steps, n_batch * n_state)
+def has_contiguous_rows(a: NDArray) -> bool:
+    """Return whether neighbours along the last axis are neighbours in memory."""
+    return a.strides[-1] == a.itemsize or a.shape[-1] == 1
 
 
-def fit(a: NDArray, dtype: np.dtype[Any], view: View) -> NDArray:
-    """Return `a` in the form that `view` makes and of `dtype`: a view, or else a copy."""
-    if a.dtype == dtype:
-        fitting = view(a)
-        if fitting is not None:
-            return fitting
-    copy = view(np.array(a, dtype, order="C"))
-    assert copy is not None
-    return copy
+def has_contiguous_steps(a: NDArray) -> bool:
+    """Return whether every ``a[t]``, ``(n_batch, n_state)``, is contiguous."""
+    if a.flags.c_contiguous:
+        return True
+    _, n_batch, n_state = a.shape
+    _, batch_stride, state_stride = a.strides
+    return (n_state == 1 or state_stride == a.itemsize) and (
+        n_batch == 1 or batch_stride == n_state * a.itemsize
+    )
 
 
-def fits(a: NDArray, dtype: np.dtype[Any], view: View) -> bool:
-    """Return whether `fit` needs no copy."""
-    return a.dtype == dtype and view(a) is not None
+def fit(a: NDArray, dtype: np.dtype[Any], layout: Layout) -> NDArray:
+    """Return `a` if it has the dtype and the layout, else a copy that has."""
+    if a.dtype == dtype and layout(a):
+        return a
+    return np.array(a, dtype, order="C")
 
 
 def is_interleaved(a: NDArray) -> bool:

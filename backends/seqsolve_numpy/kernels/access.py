@@ -16,31 +16,52 @@ def _row(typing_context: Any, array: types.Array, index: types.BaseTuple) -> Any
     Unlike NumPy indexing it neither counts references nor checks bounds, and
     the compiler knows that neighbouring elements are neighbours in memory.
     """
-    row_type = array.copy(ndim=1, layout="C")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source = make_array(array)(context, builder, arguments[0])
-        strides = cgutils.unpack_tuple(builder, source.strides, array.ndim)
-        shape = cgutils.unpack_tuple(builder, source.shape, array.ndim)
         at = cgutils.unpack_tuple(builder, arguments[1], len(index))
-        data = source.data
-        for position, stride in zip(at, strides[:-1], strict=True):
-            data = cgutils.pointer_add(builder, data, builder.mul(position, stride))
-        view = make_array(row_type)(context, builder)
-        populate_array(
-            view,
-            data=data,
-            shape=[shape[-1]],
-            strides=[source.itemsize],
-            itemsize=source.itemsize,
-            meminfo=None,
+        length = cgutils.unpack_tuple(builder, source.shape, array.ndim)[-1]
+        return _vector(context, builder, array, source, at, length)
+
+    return array.copy(ndim=1, layout="C")(array, index), generate
+
+
+def _span(
+    typing_context: Any, array: types.Array, step: types.Type, start: types.Type, size: types.Type
+) -> Any:
+    """Return `size` values of ``array[step]`` from number `start` on, all contiguous."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = make_array(array)(context, builder, arguments[0])
+        _, step, start, size = arguments
+        vector_type = array.copy(ndim=1, layout="C")
+        vector = make_array(vector_type)(
+            context, builder, _vector(context, builder, array, source, [step], size)
         )
-        return view._getvalue()
+        vector.data = builder.gep(vector.data, [start])
+        return vector._getvalue()
 
-    return row_type(array, index), generate
+    vector_type = array.copy(ndim=1, layout="C")
+    return vector_type(array, types.intp, types.intp, types.intp), generate
 
 
-row: Any = intrinsic(_row)
+def _vector(
+    context: Any, builder: Any, array: types.Array, source: Any, index: list[Any], length: Any
+) -> Any:
+    data = source.data
+    strides = cgutils.unpack_tuple(builder, source.strides, array.ndim)
+    for position, stride in zip(index, strides, strict=False):
+        data = cgutils.pointer_add(builder, data, builder.mul(position, stride))
+    vector = make_array(array.copy(ndim=1, layout="C"))(context, builder)
+    populate_array(
+        vector,
+        data=data,
+        shape=[length],
+        strides=[source.itemsize],
+        itemsize=source.itemsize,
+        meminfo=None,
+    )
+    return vector._getvalue()
 
 
 def _local(typing_context: Any, size: Any, like: types.Array) -> Any:
@@ -70,4 +91,6 @@ def _local(typing_context: Any, size: Any, like: types.Array) -> Any:
     return vector_type(size, like), generate
 
 
+row: Any = intrinsic(_row)
+span: Any = intrinsic(_span)
 local: Any = intrinsic(prefer_literal=True)(_local)

@@ -70,7 +70,7 @@ def _compile(
         readable(dtype, 4),
         readable(dtype, 3),
         writable(dtype, 3),
-        types.Array(writable(dtype, 1).dtype, 2, "C"),
+        writable(dtype, 2),
         real(dtype),
         types.boolean,
     )

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from seqsolve_numpy.kernels.access import local, row
+from seqsolve_numpy.kernels.access import local, span
 from seqsolve_numpy.kernels.compilation import Kernel, compiled, readable, real, writable
-from seqsolve_numpy.kernels.scalars import within
+from seqsolve_numpy.kernels.steps import advance, advance_newton
 
 #: Up to so many lanes are kept in registers, by a kernel of their own.
-MAX_REGISTER_LANES = 8
+MAX_REGISTER_LANES = 16
 
 _TILE = 2048
 
@@ -37,8 +37,9 @@ def diagonal_kernel(dtype: np.dtype[Any], n_lanes: int, newton: bool) -> Kernel:
     Returns
     -------
     callable
-        ``A``, ``b`` and ``y`` are ``(n_steps, n_lanes)`` with contiguous rows,
-        ``state`` is ``(n_lanes,)``, ``limit`` a real number. With ``fresh``
+        ``A``, ``b`` and ``y`` are ``(n_steps, n_batch, n_state)``, each step
+        contiguous, ``state`` is a contiguous ``(n_batch, n_state)``, ``limit``
+        the magnitude beyond which the Newton update repairs. With ``fresh``
         nothing precedes the first step, whatever ``A[0]`` and ``state`` hold.
     """
     lanes = n_lanes if n_lanes <= MAX_REGISTER_LANES else 0
@@ -50,10 +51,10 @@ def _compile(dtype: np.dtype[Any], lanes: int, newton: bool) -> Kernel:
     function = _in_registers(lanes, newton) if lanes else _in_memory(newton)
     return compiled(
         function,
-        readable(dtype, 2),
-        readable(dtype, 2),
+        readable(dtype, 3),
+        readable(dtype, 3),
+        writable(dtype, 3),
         writable(dtype, 2),
-        types.Array(writable(dtype, 1).dtype, 1, "C"),
         real(dtype),
         types.boolean,
     )
@@ -61,11 +62,11 @@ def _compile(dtype: np.dtype[Any], lanes: int, newton: bool) -> Kernel:
 
 def _in_registers(n: int, newton: bool) -> Any:
     def kernel(A: Any, b: Any, y: Any, state: Any, limit: Any, fresh: bool) -> None:
-        s = local(n, state)
+        s, all_lanes = local(n, state), span(state, 0, 0, n)
         for i in range(n):
-            s[i] = state[i]
+            s[i] = all_lanes[i]
         for t in range(b.shape[0]):
-            a, c, z = row(A, (t,)), row(b, (t,)), row(y, (t,))
+            a, c, z = span(A, t, 0, n), span(b, t, 0, n), span(y, t, 0, n)
             if fresh and t == 0:
                 for i in range(n):
                     s[i] = c[i]
@@ -73,34 +74,23 @@ def _in_registers(n: int, newton: bool) -> Any:
                 for i in range(n):
                     s[i] = c[i] + a[i] * s[i]
             if newton:
-                good = True
-                for i in range(n):
-                    good &= within(s[i], limit)
-                if not good:
-                    for i in range(n):
-                        if not within(s[i], limit):
-                            s[i] = c[i] if np.isfinite(c[i]) else z[i]
-                for i in range(n):
-                    old = z[i]
-                    z[i] = s[i]
-                    s[i] -= old
+                advance_newton(s, c, z, s, limit)
             else:
-                for i in range(n):
-                    z[i] = s[i]
+                advance(s, z, s)
         for i in range(n):
-            state[i] = s[i]
+            all_lanes[i] = s[i]
 
     return kernel
 
 
 def _in_memory(newton: bool) -> Any:
     def kernel(A: Any, b: Any, y: Any, state: Any, limit: Any, fresh: bool) -> None:
-        for start in range(0, b.shape[1], _TILE):
-            tile = slice(start, start + _TILE)
-            A_tile, b_tile, y_tile, s = A[:, tile], b[:, tile], y[:, tile], state[tile]
-            n = s.shape[0]
+        n_lanes = state.size
+        for start in range(0, n_lanes, _TILE):
+            n = min(_TILE, n_lanes - start)
+            s = span(state, 0, start, n)
             for t in range(b.shape[0]):
-                a, c, z = row(A_tile, (t,)), row(b_tile, (t,)), row(y_tile, (t,))
+                a, c, z = span(A, t, start, n), span(b, t, start, n), span(y, t, start, n)
                 if fresh and t == 0:
                     for i in range(n):
                         s[i] = c[i]
@@ -108,14 +98,8 @@ def _in_memory(newton: bool) -> Any:
                     for i in range(n):
                         s[i] = c[i] + a[i] * s[i]
                 if newton:
-                    for i in range(n):
-                        v, old = s[i], z[i]
-                        if not within(v, limit):
-                            v = c[i] if np.isfinite(c[i]) else old
-                        z[i] = v
-                        s[i] = v - old
+                    advance_newton(s, c, z, s, limit)
                 else:
-                    for i in range(n):
-                        z[i] = s[i]
+                    advance(s, z, s)
 
     return kernel

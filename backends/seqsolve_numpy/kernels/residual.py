@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numba import types
 
-from seqsolve_numpy.kernels.access import row
+from seqsolve_numpy.kernels.access import span
 from seqsolve_numpy.kernels.compilation import Kernel, compiled, readable, real
 from seqsolve_numpy.kernels.scalars import magnitude
 
@@ -33,16 +33,16 @@ def residual_kernel(dtype: np.dtype[Any]) -> Kernel:
     Returns
     -------
     callable
-        ``y`` and ``fy`` are ``(n_steps, n_batch * n_state)`` with contiguous
-        rows, and contiguous as a whole if ``fold > 1``; ``atol`` is
+        ``y`` and ``fy`` are ``(n_steps, n_batch, n_state)``, each step
+        contiguous, and contiguous as a whole if ``fold > 1``; ``atol`` is
         ``(n_state,)``. ``first`` (intp) and ``largest`` (float64),
         ``(n_batch,)``, receive the result.
     """
     precision = real(dtype)
     return compiled(
-        _kernel(np.dtype(f"i{np.finfo(dtype).dtype.itemsize}")),
-        readable(dtype, 2),
-        readable(dtype, 2),
+        _kernel(np.int32 if np.finfo(dtype).bits == 32 else np.int64),
+        readable(dtype, 3),
+        readable(dtype, 3),
         types.intp,
         precision,
         types.Array(precision, 1, "C", readonly=True),
@@ -51,15 +51,15 @@ def residual_kernel(dtype: np.dtype[Any]) -> Kernel:
     )
 
 
-def _kernel(row_number: np.dtype[Any]) -> Any:
+def _kernel(index: type[np.signedinteger[Any]]) -> Any:
     def kernel(y: Any, fy: Any, fold: int, rtol: Any, atol: Any, first: Any, largest: Any) -> None:
-        n_steps, n_values = y.shape
-        n_state = atol.shape[0]
+        n_steps, n_batch, n_state = y.shape
+        n_values = n_batch * n_state
         n_rows = (n_steps + fold - 1) // fold
         n_lanes = fold * n_values
         width = min(TILE, n_lanes)
         tolerance = np.empty(width, atol.dtype)
-        fails = np.empty(width, row_number)
+        fails = np.empty(width, index)
         peak = np.empty(width, atol.dtype)
         first[:] = n_steps
         largest[:] = 0
@@ -72,14 +72,14 @@ def _kernel(row_number: np.dtype[Any]) -> Any:
                 entry = entry + 1 if entry + 1 < n_state else 0
                 fails[lane] = n_rows
                 peak[lane] = 0
-            y_tile, fy_tile = y[:, start:], fy[:, start:]
             for r in range(n_rows):
-                u, v = row(y_tile, (r * fold,)), row(fy_tile, (r * fold,))
-                for lane in range(min(size, (n_steps - r * fold) * n_values)):
+                n = min(size, (n_steps - r * fold) * n_values)
+                u, v, row = span(y, r * fold, start, n), span(fy, r * fold, start, n), index(r)
+                for lane in range(n):
                     error = magnitude(u[lane] - v[lane])
                     passes = error <= tolerance[lane] + rtol * magnitude(u[lane])
-                    if not passes and fails[lane] > r:
-                        fails[lane] = r
+                    if not passes and fails[lane] > row:
+                        fails[lane] = row
                     if not error <= peak[lane]:
                         peak[lane] = error if error < np.inf else np.inf
             for lane in range(size):
@@ -90,7 +90,7 @@ def _kernel(row_number: np.dtype[Any]) -> Any:
                 if i == n_state:
                     i = 0
                     k += 1
-                    if k == first.shape[0]:
+                    if k == n_batch:
                         k = 0
                         step += 1
 

@@ -29,6 +29,22 @@ def _within(value: Any, limit: Any) -> Any:
     return of_complex if isinstance(value, types.Complex) else of_real
 
 
+def size_bound(value: Any) -> Any:
+    """Return a number no smaller than ``abs(value)``, cheaply; NaN where any part is NaN."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(size_bound, jit_options=_OPTIONS)
+def _size_bound(value: Any) -> Any:
+    def of_real(value: Any) -> Any:
+        return abs(value)
+
+    def of_complex(value: Any) -> Any:
+        return abs(value.real) + abs(value.imag)
+
+    return of_complex if isinstance(value, types.Complex) else of_real
+
+
 def magnitude(value: Any) -> Any:
     """Return ``abs(value)``, without overflow; NaN where any part is NaN."""
     raise NotImplementedError("only for compiled code")

@@ -11,7 +11,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from seqsolve_numpy.kernels.access import row
-from seqsolve_numpy.kernels.scalars import within
+from seqsolve_numpy.kernels.scalars import size_bound, within
 
 
 @register_jitable(inline="always")
@@ -24,11 +24,15 @@ def advance(new: Any, y: Any, state: Any) -> None:
 
 @register_jitable(inline="always")
 def advance_newton(new: Any, fy: Any, y: Any, state: Any, limit: Any) -> None:
-    """Finish a step of the Newton update: repair `new`, store it, keep its increment."""
-    good = True
-    for i in range(state.shape[0]):
-        good &= within(new[i], limit)
-    if not good:
+    """Finish a step of the Newton update: repair `new`, store it, keep its increment.
+
+    `new` and `state` may be the same vector. One sum over the whole vector
+    tells whether any entry can need repair.
+    """
+    total = size_bound(new[0])
+    for i in range(1, state.shape[0]):
+        total += size_bound(new[i])
+    if not total <= limit:
         for i in range(state.shape[0]):
             if not within(new[i], limit):
                 new[i] = fy[i] if np.isfinite(fy[i]) else y[i]
@@ -67,16 +71,16 @@ def add_long_product_by_rows(A: Any, t: int, k: int, state: Any, new: Any) -> No
     for i in range(0, n - 3, 4):
         a0, a1 = row(A, (t, k, i)), row(A, (t, k, i + 1))
         a2, a3 = row(A, (t, k, i + 2)), row(A, (t, k, i + 3))
-        s0 = s1 = s2 = s3 = 0 * state[0]
+        s0, s1, s2, s3 = new[i], new[i + 1], new[i + 2], new[i + 3]
         for j in range(n):
             s0 += a0[j] * state[j]
             s1 += a1[j] * state[j]
             s2 += a2[j] * state[j]
             s3 += a3[j] * state[j]
-        new[i] += s0
-        new[i + 1] += s1
-        new[i + 2] += s2
-        new[i + 3] += s3
+        new[i] = s0
+        new[i + 1] = s1
+        new[i + 2] = s2
+        new[i + 3] = s3
     for i in range(n - n % 4, n):
         a = row(A, (t, k, i))
         total = new[i]
