@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import seqsolve
-from seqsolve import _demo, _registry
+from seqsolve import _registry
+from seqsolve._demo import DEFAULT_STEPS
+from seqsolve._demo.plot import PlotError
 from seqsolve._demo.table import format_table
 from seqsolve.backend import BackendUnavailableError, backend_status
 
@@ -45,9 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.backend not in _registry.names():
         installed = ", ".join(_registry.names())
         parser.error(f"--backend must be one of {installed}; got {arguments.backend!r}")
+    from seqsolve._demo.report import run
+
     try:
-        return _demo.run(arguments.backend, arguments.steps, arguments.plot)
-    except (BackendUnavailableError, _demo.PlotError) as error:
+        return run(arguments.backend, arguments.steps, arguments.plot)
+    except (BackendUnavailableError, PlotError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -86,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m seqsolve",
         description="List the backends that are installed, and what each needs to run.",
     )
-    parser.add_argument(
-        "--version", action="version", version=f"seqsolve {seqsolve.__version__}"
-    )
+    parser.add_argument("--version", action="version", version=f"seqsolve {seqsolve.__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--steps",
         type=_positive,
-        default=_demo.DEFAULT_STEPS,
+        default=DEFAULT_STEPS,
         metavar="N",
         help="length of the sequences (default: %(default)s)",
     )
@@ -110,10 +112,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1; got {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":
