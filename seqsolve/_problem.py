@@ -216,6 +216,7 @@ class Problem:
             return Structure("dense")
         first = self.bind(slice(0, 1))
         A = first.source_jacobian(self.y0[None])
+        self.counts.njev += 1
         return jacobians.structure_of(A.shape, first.user_shape(self.y0[None]))
 
     @cached_property
