@@ -109,8 +109,9 @@ class Cell:
         array, shape (3, n, n_steps)
             Halved for r and z.
         """
-        multiply = np.multiply if self.n_inputs == 1 else np.matmul
-        projection = multiply(self._weight_ih, x.T.copy())
+        dtype = np.result_type(self.dtype, x.dtype)
+        projection = empty(x, (3, self.n_units, x.shape[0]), dtype)
+        _multiply(self._weight_ih, x.T.copy(), projection)
         if self._bias_ih is not None:
             projection += self._bias_ih
         return projection
@@ -133,8 +134,7 @@ class Cell:
         logistic, hidden = gates[:2], gates[2]
         state[...] = y_prev.T
         heads = (self.n_heads, self.head_size, state.shape[-1])
-        multiply = np.multiply if self.head_size == 1 else np.matmul
-        multiply(self._weight_hh, state.reshape(heads), out=gates.reshape(3, *heads))
+        _multiply(self._weight_hh, state.reshape(heads), gates.reshape(3, *heads))
         logistic += projection[:2]
         np.tanh(logistic, out=logistic)
         if self._bias_hn is not None:
@@ -255,6 +255,29 @@ class Cell:
         halved = self._by_gate(a).reshape(3, self.n_units, a.shape[-1]).copy()
         halved[:2] *= 0.5
         return halved
+
+
+def steps_on_one_thread(n_products: int) -> int:
+    """Return how many steps of so many products BLAS multiplies on one thread.
+
+    Threads gain little on narrow matrices, and lose all where cores are shared.
+    """
+    return max(64, 2**18 // max(1, n_products))
+
+
+def _multiply(weights: Array, columns: Array, out: Array) -> None:
+    """Write ``weights @ columns`` to `out`."""
+    *_, rows, inner = weights.shape
+    n_steps = columns.shape[-1]
+    size = steps_on_one_thread(rows * inner) if isinstance(columns, np.ndarray) else n_steps
+    if inner == 1:
+        np.multiply(weights, columns, out=out)
+    elif n_steps <= size:
+        np.matmul(weights, columns, out=out)
+    else:
+        for start in range(0, n_steps, size):
+            part = slice(start, start + size)
+            np.matmul(weights, columns[..., part], out=out[..., part])
 
 
 def empty(like: Array, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from seqsolve.backend import Array
-from seqsolve.models._gru_cell import Cell, HeadWeights, Work, empty
+from seqsolve.models._gru_cell import Cell, HeadWeights, Work, empty, steps_on_one_thread
 
-#: What the CPU takes at a time: so many states that work arrays stay in its
-#: cache, so many products that BLAS stays on one thread.
-_CPU_STATES, _CPU_PRODUCTS, _CPU_MIN_STEPS = 2**14, 2**18, 64
+#: How many states the CPU takes at a time, so that work arrays stay in its cache, ...
+_CPU_STATES = 2**14
+#: ... but at least so many steps.
+_MIN_STEPS = 64
 
 
 class BoundGRU:
@@ -149,7 +150,8 @@ def pull_back(cell: Cell, y_prev: Array, x: Array, lam: Array) -> tuple[Array, A
     weights_bar = cell.zeros(dtype)
     y_rows, x_rows, lam = _rows(y_prev, lead), _rows(x, lead), _rows(lam, lead)
     y_bar_rows, x_bar_rows = _rows(y_bar, lead), _rows(x_bar, lead)
-    for part, work in _parts(cell, y_bar_rows):
+    n_products = 3 * cell.n_units * max(cell.head_size, cell.n_inputs)
+    for part, work in _parts(cell, y_bar_rows, n_products):
         y, x_ = y_rows[part], x_rows[part]
         cell.advance(y, cell.project(x_), y_bar_rows[part], work)
         cell.differentiate(work)
@@ -162,14 +164,15 @@ def pull_back(cell: Cell, y_prev: Array, x: Array, lam: Array) -> tuple[Array, A
     return _sum_to(y_bar, y_prev.shape), _sum_to(x_bar, x.shape), weights_bar
 
 
-def _parts(cell: Cell, states: Array) -> Iterator[tuple[slice, Work]]:
-    """Yield the steps that are taken together, with work arrays for them."""
-    n_steps = states.shape[0]
-    size = n_steps
+def _parts(cell: Cell, states: Array, n_products: int = 1) -> Iterator[tuple[slice, Work]]:
+    """Yield the steps that are taken together, with work arrays for them.
+
+    `n_products` is what the largest matrix product multiplies per step.
+    """
+    n_steps = size = states.shape[0]
     if isinstance(states, np.ndarray):
-        n_products = cell.n_units * max(cell.head_size, cell.n_inputs)
-        size = min(_CPU_STATES // cell.n_units, _CPU_PRODUCTS // n_products)
-        size = min(n_steps, max(_CPU_MIN_STEPS, size))
+        size = min(_CPU_STATES // cell.n_units, steps_on_one_thread(n_products))
+        size = min(n_steps, max(_MIN_STEPS, size))
     work = None
     for start in range(0, n_steps, max(1, size)):
         stop = min(start + size, n_steps)

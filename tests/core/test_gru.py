@@ -9,6 +9,7 @@ import pytest
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from seqsolve.models import GRU, MultiHeadGRU
+from seqsolve.models import _gru_cell as gru_cell
 from seqsolve.models import _gru_step as gru_step
 from seqsolve.step import Bindable, Differentiable, Parametrised
 
@@ -251,6 +252,24 @@ def test_long_inputs_are_taken_in_parts_of_equal_results(name, monkeypatch):
     np.testing.assert_allclose(parts.x, bars.x, rtol=1e-13, atol=1e-15)
     for key, bar in bars.params.items():
         np.testing.assert_allclose(parts.params[key], bar, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["n=33", "h=2,k=5"])
+def test_long_windows_are_multiplied_in_parts_of_equal_results(name, monkeypatch):
+    gru = make(name)
+    y_prev, x = draw(gru, (150,))
+    whole, jacobian = gru.bind(x)(y_prev), gru.jac(y_prev, x)
+    monkeypatch.setattr(gru_cell, "steps_on_one_thread", lambda n_products: 40)
+    np.testing.assert_allclose(gru.bind(x)(y_prev), whole, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(gru.jac(y_prev, x), jacobian, rtol=1e-13, atol=1e-14)
+
+
+def test_no_inputs():
+    gru = GRU(np.ones((6, 0)), np.ones((6, 2)), np.ones(6))
+    y_prev, x = np.ones((4, 2)), np.ones((4, 0))
+    np.testing.assert_allclose(gru(y_prev, x), oracle(gru, y_prev, x), rtol=1e-13)
+    np.testing.assert_allclose(gru.bind(x)(y_prev), gru(y_prev, x), rtol=1e-13)
+    assert gru.vjp(y_prev, x, y_prev).x.shape == (4, 0)
 
 
 @pytest.mark.parametrize("name", ["n=5", "h=3,k=2"])
