@@ -68,8 +68,8 @@ def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[
     fold = 1
     if y.flags.c_contiguous and fy.flags.c_contiguous:
         fold = max(1, min(n_steps, _ROW_VALUES // (n_batch * n_state)))
-    tolerance = np.array(atol, dtype.char.lower())
-    _kernels().residual_kernel(dtype)(y, fy, fold, rtol, tolerance, first, largest)
+    atol = np.asarray(atol, np.float64)
+    _kernels().residual_kernel(dtype)(y, fy, fold, rtol, atol, first, largest)
     return first, largest
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
@@ -13,8 +12,8 @@ from seqsolve_numpy.kernels.access import span
 from seqsolve_numpy.kernels.compilation import Kernel, compiled, readable, real
 from seqsolve_numpy.kernels.scalars import magnitude
 
-#: Lanes whose running results stay in the first-level cache.
-TILE = 1024
+#: So many lanes' running results stay in cache.
+TILE = 2048
 
 
 @functools.cache
@@ -34,33 +33,33 @@ def residual_kernel(dtype: np.dtype[Any]) -> Kernel:
     -------
     callable
         ``y`` and ``fy`` are ``(n_steps, n_batch, n_state)``, each step
-        contiguous, and contiguous as a whole if ``fold > 1``; ``atol`` is
-        ``(n_state,)``. ``first`` (intp) and ``largest`` (float64),
+        contiguous, and contiguous as a whole if ``fold > 1``; ``atol``
+        (float64) is ``(n_state,)``. ``first`` (intp) and ``largest`` (float64),
         ``(n_batch,)``, receive the result.
     """
-    precision = real(dtype)
+    single = np.finfo(dtype).bits == 32
     return compiled(
-        _kernel(np.int32 if np.finfo(dtype).bits == 32 else np.int64),
+        _kernel(np.float32, np.int32) if single else _kernel(np.float64, np.int64),
         readable(dtype, 3),
         readable(dtype, 3),
         types.intp,
-        precision,
-        types.Array(precision, 1, "C", readonly=True),
+        real(dtype),
+        readable(np.dtype(np.float64), 1),
         types.Array(types.intp, 1, "C"),
-        types.Array(numba.from_dtype(np.dtype(np.float64)), 1, "C"),
+        types.Array(types.float64, 1, "C"),
     )
 
 
-def _kernel(index: type[np.signedinteger[Any]]) -> Any:
+def _kernel(number: type[np.floating[Any]], index: type[np.signedinteger[Any]]) -> Any:
     def kernel(y: Any, fy: Any, fold: int, rtol: Any, atol: Any, first: Any, largest: Any) -> None:
         n_steps, n_batch, n_state = y.shape
         n_values = n_batch * n_state
         n_rows = (n_steps + fold - 1) // fold
         n_lanes = fold * n_values
         width = min(TILE, n_lanes)
-        tolerance = np.empty(width, atol.dtype)
+        tolerance = np.empty(width, number)
         fails = np.empty(width, index)
-        peak = np.empty(width, atol.dtype)
+        peak = np.empty(width, number)
         first[:] = n_steps
         largest[:] = 0
         i = k = step = 0
