@@ -77,7 +77,7 @@ def error_bound(solution: Solution) -> Array:
 
 def exponents(problem: Problem, y: Array, sequences: Sequences, rows: slice) -> Any:
     """Return the mean growth of ``log |v|`` under ``v <- A[t] v``, per sequence."""
-    xp, structure = problem.backend.xp, problem.natural
+    xp = problem.backend.xp
     n = problem.n_sequences if sequences is None else len(sequences)
     rng = np.random.default_rng(0)
     v = problem.backend.asarray(rng.standard_normal((n, problem.n_state)), dtype=problem.dtype)
@@ -91,21 +91,38 @@ def exponents(problem: Problem, y: Array, sequences: Sequences, rows: slice) -> 
                 previous_states(problem, y, block, sequences)
             )
             for s in range(0, A.shape[0], RENORMALISE_EVERY):
-                piece = A[s : s + RENORMALISE_EVERY]
-                zero = xp.zeros((piece.shape[0], n, problem.n_state), dtype=problem.dtype)
-                v = problem.backend.linear_recurrence(
-                    piece,
-                    problem.lanes(zero, structure),
-                    problem.lanes(v[None], structure)[0],
-                    reverse=False,
-                    transpose=False,
-                    method="auto",
-                    out=None,
-                ).reshape(zero.shape)[-1]
-                size = _norm(xp, v)
-                total += np.log(problem.backend.to_numpy(size)[:, 0])
-                v = v / xp.where(size > 0, size, 1)
+                v, growth = _grow(problem, A[s : s + RENORMALISE_EVERY], v)
+                total += growth
     return total / max(1, rows.stop - rows.start)
+
+
+def _grow(problem: Problem, A: Array, v: Array) -> tuple[Array, Any]:
+    """Return the direction of ``... A[1] A[0] v`` and the logarithm of its length.
+
+    `v` has length 1, or 0 where a perturbation has died. What leaves the range
+    of the dtype on the way is renormalised more often.
+    """
+    backend, structure = problem.backend, problem.natural
+    xp = backend.xp
+    zero = xp.zeros((A.shape[0], *v.shape), dtype=problem.dtype)
+    grown = backend.linear_recurrence(
+        A,
+        problem.lanes(zero, structure),
+        problem.lanes(v[None], structure)[0],
+        reverse=False,
+        transpose=False,
+        method="auto",
+        out=None,
+    ).reshape(zero.shape)[-1]
+    size = _norm(xp, grown)
+    limits = np.finfo(problem.dtype)
+    in_range = (size > limits.tiny / limits.eps) & (size < limits.max)
+    if A.shape[0] > 1 and not bool((in_range | (v == 0).all(axis=-1, keepdims=True)).all()):
+        half = A.shape[0] // 2
+        v, first = _grow(problem, A[:half], v)
+        v, second = _grow(problem, A[half:], v)
+        return v, first + second
+    return grown / xp.where(size > 0, size, 1), np.log(backend.to_numpy(size)[:, 0])
 
 
 def with_message(solution: Solution) -> Solution:
