@@ -541,9 +541,22 @@ def test_default_window(n_steps, n_batch, n_state):
     steps = BACKEND.default_window(
         n_steps=n_steps, n_batch=n_batch, n_state=n_state, n_jacobian=n_state**2, dtype="float32"
     )
-    assert min(16, max(1, n_steps)) <= steps <= max(1, n_steps)
-    bytes_per_step = 4 * n_batch * n_state * (n_state + 12)
-    assert steps <= 16 or steps * bytes_per_step <= window.cache_size()
+    assert 1 <= steps <= max(1, n_steps)
+    second_level, last_level = window.cache_sizes()
+    if steps > 1:
+        assert steps * 4 * 12 * n_batch * n_state <= second_level
+        assert steps * 4 * n_batch * n_state**2 <= last_level / 8
+
+
+@pytest.mark.parametrize(
+    ("n_batch", "n_state", "iterates"),
+    [(1, 1, True), (1, 32, True), (16, 1, True), (16, 16, False), (10**4, 1, False)],
+)
+def test_default_window_steps_through_time_where_the_batch_is_wide(n_batch, n_state, iterates):
+    steps = BACKEND.default_window(
+        n_steps=10**6, n_batch=n_batch, n_state=n_state, n_jacobian=n_state**2, dtype="float32"
+    )
+    assert (steps > 1) == iterates
 
 
 def test_importing_the_backend_loads_no_compiler():
