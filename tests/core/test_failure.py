@@ -1,0 +1,487 @@
+"""Where parallel solving cannot work: honest statuses, bounded work, useful iterates."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from support.steps import Counted, loop, random_recurrence, residual
+
+import seqsolve
+from seqsolve import ConvergenceError, ConvergenceWarning, Status
+
+BEHAVIOURS = ["return", "warn", "raise", "sequential"]
+
+
+def logistic(y, x):
+    return 4 * y * (1 - y)
+
+
+def lorenz(y, x):
+    u, v, w = y[..., 0], y[..., 1], y[..., 2]
+    return y + 0.01 * np.stack([10 * (v - u), u * (28 - w) - v, u * v - 8 / 3 * w], axis=-1)
+
+
+def nan_away_from_the_trajectory(y, x):
+    return np.where(abs(y - 0.5) < 0.4, 0.5 * y + 0.25 + 0.1 * np.sin(9 * y), np.nan)
+
+
+def nan_on_the_trajectory(y, x):
+    return np.where(y > 3, np.nan, y + 0.1)
+
+
+def inf_on_the_trajectory(y, x):
+    return np.where(y > 3, np.inf, y + 0.1)
+
+
+def solve(f, y0, n_steps, **options):
+    y0 = np.asarray(y0)
+    options = {
+        "jac": "3-point",
+        "jac_structure": "diagonal" if y0.shape[-1] == 1 else None,
+        "on_failure": "return",
+        **options,
+    }
+    return seqsolve.deer(f, options.pop("jac"), None, y0, n_steps=n_steps, **options)
+
+
+# Recurrences that are finite, but chaotic, stiff or steep
+
+FINITE = {
+    "logistic": (logistic, [0.3], 300),
+    "lorenz": (lorenz, [1.0, 1.0, 1.0], 400),
+    "collapse of y^2": (lambda y, x: y * y, [0.9], 300),
+    "stiff exp(-y)": (lambda y, x: 3 * np.exp(-y), [0.0], 120),
+    "two-cycle of 1/y": (lambda y, x: 1 / y, [0.5], 300),
+    "infinite slope off the trajectory": (lambda y, x: 0.5 * np.sqrt(abs(y)), [0.7], 300),
+    "infinite slope on the trajectory": (lambda y, x: np.sqrt(abs(y)), [0.0], 50),
+    "NaN away from the trajectory": (nan_away_from_the_trajectory, [0.5], 300),
+    "step": (lambda y, x: np.where(y > 0.5, y - 0.4, y + 0.3), [0.1], 200),
+    "steep": (lambda y, x: np.tanh(1e6 * y), [1e-9], 200),
+}
+
+
+@pytest.mark.parametrize(("f", "y0", "n_steps"), FINITE.values(), ids=FINITE)
+@pytest.mark.parametrize("window", [None, 16, 50, 1000])
+@pytest.mark.parametrize("on_failure", ["return", "sequential"])
+def test_never_a_wrong_success(f, y0, n_steps, window, on_failure):
+    """What is called solved meets the tolerance; the rest is not called solved."""
+    counted = Counted(f)
+    solution = solve(counted, y0, n_steps, window=window, on_failure=on_failure)
+    assert solution.success == (solution.status <= Status.SEQUENTIAL)
+    k = int(solution.converged_steps)
+    assert solution.success == (k == n_steps)
+    assert solution.success or on_failure == "return"
+    r = residual(f, None, y0, solution.y[:k])
+    assert (r <= 1e-12 * (1 + abs(solution.y[:k]))).all()
+    assert np.isfinite(solution.y).all()
+    n_windows = -(-n_steps // min(window or n_steps, n_steps))
+    evaluations = 1 + 2 * len(y0)  # one iteration
+    assert counted.calls <= n_windows * 101 * evaluations + n_steps + 100
+    assert solution.nit <= n_windows * 100 + n_steps
+
+
+@pytest.mark.parametrize("window", [None, 300])
+def test_chaos_is_finished_bit_for_bit_by_stepping(window):
+    solution = solve(logistic, [0.3], 300, window=window, on_failure="sequential")
+    assert solution.status is Status.SEQUENTIAL
+    assert solution.success
+    np.testing.assert_array_equal(solution.y, loop(logistic, None, [0.3], 300))
+    assert solution.residual == 0
+    assert solution.history[-1].residuals == ()
+
+
+def test_lorenz_is_finished_from_the_solved_prefix():
+    """Bit for bit what the loop gives from the last state that Newton's method reached."""
+    failed = solve(lorenz, [1.0, 1.0, 1.0], 600, window=600)
+    assert failed.status is Status.MAXITER
+    k = int(failed.converged_steps)
+    assert 0 < k < 600
+    solution = solve(lorenz, [1.0, 1.0, 1.0], 600, window=600, on_failure="sequential")
+    np.testing.assert_array_equal(solution.y[:k], failed.y[:k])
+    np.testing.assert_array_equal(solution.y[k:], loop(lorenz, None, failed.y[k - 1], 600 - k))
+    expected = residual(lorenz, None, [1.0, 1.0, 1.0], solution.y).max()
+    np.testing.assert_allclose(solution.residual, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("f", "y0"), [(logistic, [0.3]), (lorenz, [1.0, 1.0, 1.0])])
+def test_the_message_says_that_it_does_not_pay_and_what_to_do(f, y0):
+    with pytest.warns(ConvergenceWarning) as caught:
+        solution = solve(f, y0, 600, window=600, on_failure="warn")
+    message = str(caught[0].message)
+    assert message == solution.message
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    k = int(solution.converged_steps)
+    assert f"Steps from {k} of 600 on are not solved" in message
+    assert "The largest Lyapunov exponent is about +" in message
+    assert "does not pay" in message
+    assert "on_failure='sequential'" in message
+    assert "seqsolve.sequential" in message
+
+
+def test_success_near_chaos_says_that_it_does_not_pay():
+    solution = solve(logistic, [0.3], 300, window=16)
+    assert solution.success
+    assert "+0.69 per step" in solution.message
+
+
+def test_success_says_nothing_more():
+    solution = solve(lambda y, x: 0.5 * np.cos(y), [0.3], 300)
+    assert solution.message == "Every step meets the tolerance."
+
+
+# Recurrences that leave the range of their dtype
+
+INFINITE = {
+    "y^2": (lambda y, x: y * y, [1.1]),
+    "exp": (lambda y, x: np.exp(y), [0.0]),
+    "1e30 y in float32": (lambda y, x: np.float32(1e30) * y, np.float32([1.0])),
+    "logistic outside": (logistic, [1.3]),
+    "NaN": (nan_on_the_trajectory, [0.0]),
+    "infinity": (inf_on_the_trajectory, [0.0]),
+    "at once": (lambda y, x: y / 0, [1.0]),
+    "NaN at once": (lambda y, x: y * np.nan, [1.0]),
+    "one of two states": (lambda y, x: y * [1e100, 0.5], [1.0, 1.0]),
+}
+
+
+def expected_warning(on_failure):
+    """Even stepping cannot save these."""
+    if on_failure == "return":
+        return nullcontext()
+    return pytest.warns(ConvergenceWarning, match="returns infinity or NaN")
+
+
+@pytest.mark.parametrize(("f", "y0"), INFINITE.values(), ids=INFINITE)
+@pytest.mark.parametrize("window", [1, 7, 64, None])
+@pytest.mark.parametrize("on_failure", ["return", "sequential"])
+def test_infinite_trajectories_are_never_a_success(f, y0, window, on_failure):
+    exact = loop(f, None, y0, 200)
+    n_finite = int(np.isfinite(exact).all(axis=-1).sum())
+    counted = Counted(f)
+    with expected_warning(on_failure):
+        solution = solve(counted, y0, 200, window=window, on_failure=on_failure)
+    assert not solution.success
+    assert solution.status is Status.NON_FINITE
+    assert solution.residual == np.inf
+    assert solution.converged_steps == n_finite
+    np.testing.assert_allclose(solution.y[:n_finite], exact[:n_finite], rtol=1e-9)
+    assert "returns infinity or NaN" in solution.message
+    assert f"Steps from {n_finite} of 200 on" in solution.message
+    assert counted.calls <= 1000
+    oracle = seqsolve.sequential(f, None, y0, n_steps=200)
+    assert oracle.status is Status.NON_FINITE
+    assert not oracle.success
+    assert oracle.converged_steps == n_finite
+
+
+@pytest.mark.parametrize("window", [None, 16])
+def test_failing_sequences_leave_the_others_alone(window):
+    """Infinite, chaotic, constant and contracting sequences in one batch."""
+    gains = np.array([[8.0], [4.0], [0.0], [0.5]])
+
+    def f(y, x):
+        return x * y * (1 - y)
+
+    x = np.broadcast_to(gains, (200, 4, 1))
+    y0 = np.full((4, 1), 0.3)
+    exact = loop(f, x, y0)
+    solution = seqsolve.deer(
+        f, "cs", x, y0, jac_structure="diagonal", window=window or 200, on_failure="return"
+    )
+    n_finite = int(np.isfinite(exact[:, 0, 0]).sum())
+    assert n_finite < 20
+    assert list(solution.converged_steps[[0, 2, 3]]) == [n_finite, 200, 200]
+    np.testing.assert_allclose(solution.y[:, 2:], exact[:, 2:], atol=1e-11)
+    assert not solution.success
+    assert solution.status is Status.NON_FINITE
+    assert solution.residual[0] == np.inf
+    assert (solution.residual[2:] < 1e-12).all()
+    assert "(sequence 0)" in solution.message
+
+
+def test_stepping_finishes_only_what_failed():
+    gains = np.array([[4.0], [0.5]])
+
+    def f(y, x):
+        return x * y * (1 - y)
+
+    x = np.broadcast_to(gains, (300, 2, 1))
+    y0 = np.full((2, 1), 0.3)
+    solution = seqsolve.deer(
+        f, "cs", x, y0, jac_structure="diagonal", window=300, on_failure="sequential"
+    )
+    assert solution.success
+    assert solution.status is Status.SEQUENTIAL
+    np.testing.assert_array_equal(solution.y[:, 0], loop(f, x, y0)[:, 0])
+    np.testing.assert_allclose(solution.y[:, 1], loop(f, x, y0)[:, 1], atol=1e-12)
+
+
+# The four behaviours
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_return_is_silent(batch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solution = solve(logistic, np.full((*batch, 1), 0.3), 300, window=300)
+    assert solution.status is Status.MAXITER
+    assert solution.nit == 100
+
+
+def test_raise_carries_the_solution():
+    with pytest.raises(ConvergenceError, match="Steps from 100 of 300 on") as caught:
+        solve(logistic, [0.3], 300, window=300, on_failure="raise")
+    solution = caught.value.solution
+    assert str(caught.value) == solution.message
+    assert solution.y.shape == (300, 1)
+    np.testing.assert_array_equal(solution.y[:100], loop(logistic, None, [0.3], 100))
+
+
+def test_warnings_are_the_default():
+    with pytest.warns(ConvergenceWarning, match="iterations ran out"):
+        seqsolve.deer(logistic, "cs", None, [0.3], n_steps=300, window=300)
+    with pytest.warns(ConvergenceWarning, match="iterations ran out"):
+        seqsolve.deeppcr(logistic, "cs", None, [0.3], n_steps=300, window=300)
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_behaviours_do_not_matter_where_nothing_fails(behaviour):
+    r = random_recurrence("dense", np.random.default_rng(0), 50)
+    solution = seqsolve.deer(r.f, r.jac, r.x, r.y0, on_failure=behaviour, window=25)
+    assert solution.status is Status.CONVERGED
+
+
+@pytest.mark.parametrize("maxiter", [1, 5, 17])
+def test_maxiter_bounds_each_window(maxiter):
+    solution = solve(logistic, [0.3], 90, window=30, maxiter=maxiter)
+    assert solution.status is Status.MAXITER
+    assert solution.nit == maxiter
+    assert len(solution.history) == 1
+    assert solution.converged_steps == maxiter
+    assert solution.residual == np.inf  # what comes after the window was not tried
+
+
+def test_a_window_of_maxiter_steps_always_converges():
+    solution = solve(logistic, [0.3], 300, window=20, maxiter=20, on_failure="raise")
+    assert solution.success
+
+
+# Step functions that cannot meet the tolerance
+
+
+def test_unattainable_tolerance_is_stalled():
+    """The step is known to within its rounding errors only."""
+
+    def noisy(seed):
+        rng = np.random.default_rng(seed)
+        return lambda y, x: 0.9 * y + 0.1 + 1e-9 * rng.uniform(-1, 1, y.shape)
+
+    solution = solve(noisy(0), [0.5], 200, window=200, jac=lambda y, x: 0.9 + 0 * y)
+    assert solution.status is Status.STALLED
+    assert not solution.success
+    assert "Raise `atol` or `rtol`" in solution.message
+    assert solve(noisy(0), [0.5], 200, window=200, atol=1e-7).success
+
+
+def test_zero_tolerance_can_be_met_or_stalls():
+    solution = solve(lambda y, x: 0.5 * y, [1.0], 100, rtol=0.0, atol=0.0)
+    assert solution.success
+    assert solution.residual == 0
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-9])
+def test_random_steps_are_reported(size):
+    rng = np.random.default_rng(0)
+
+    def f(y, x):
+        return 0.5 * y + size * rng.standard_normal(y.shape)
+
+    if size > 1e-6:
+        with pytest.raises(ValueError, match=r"`f` must treat every step .* on its own"):
+            solve(f, [0.5], 100, jac=lambda y, x: 0.5 + 0 * y)
+    else:
+        counted = Counted(f)
+        solution = solve(counted, [0.5], 100, jac=lambda y, x: 0.5 + 0 * y)
+        assert solution.status is Status.STALLED
+        assert counted.calls < 250
+
+
+def test_residual_at_rounding_level_is_named():
+    f = lambda y, x: 1e6 + 0.5 * np.sin(y)  # noqa: E731
+    solution = solve(f, [1.0], 200, jac="cs", window=200, rtol=0, atol=1e-13)
+    assert solution.status is Status.MAXITER
+    assert "at the level of rounding errors: raise `atol` or `rtol`" in solution.message
+    assert solve(f, [1.0], 200, jac="cs", window=200, rtol=0, atol=1e-9).success
+
+
+# The Jacobian
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308])
+@pytest.mark.parametrize("structure", ["diagonal", "dense"])
+def test_bad_values_in_the_jacobian(value, structure):
+    """Infinite entries cost iterations, never correctness."""
+    r = random_recurrence(structure, np.random.default_rng(1), 80, (2,))
+    rng = np.random.default_rng(2)
+
+    def jac(y, x):
+        J = r.jac(y, x)
+        return np.where(rng.random(J.shape) < 0.1, value, J)
+
+    solution = seqsolve.deer(r.f, jac, r.x, r.y0, window=80)
+    assert solution.success
+    np.testing.assert_allclose(solution.y, loop(r.f, r.x, r.y0), atol=1e-11)
+
+
+def test_everything_non_finite_in_the_jacobian():
+    r = random_recurrence("dense", np.random.default_rng(3), 60)
+    solution = seqsolve.deer(r.f, lambda y, x: np.full((*y.shape, 4), np.nan), r.x, r.y0, window=60)
+    assert solution.success
+    assert solution.nit <= 60
+    np.testing.assert_allclose(solution.y, loop(r.f, r.x, r.y0), atol=1e-11)
+
+
+# Error bounds
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "block_diagonal", "dense"])
+@pytest.mark.parametrize("batch", [(), (2, 3)])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("window", [1000, 30])
+def test_error_bound(structure, batch, tolerance, window):
+    r = random_recurrence(structure, np.random.default_rng(4), 200, batch, gain=0.9)
+    solution = seqsolve.deer(
+        r.f,
+        lambda y, x: 0.7 * r.jac(y, x),
+        r.x,
+        r.y0,
+        window=window,
+        maxiter=1000,
+        rtol=tolerance,
+        atol=tolerance,
+    )
+    exact = loop(r.f, r.x, r.y0)
+    error = abs(solution.y - exact)
+    # the Jacobian of the bound is the given one; solve anew for the exact one
+    guess = solution.y
+    judged = seqsolve.deer(
+        r.f, r.jac, r.x, r.y0, initial_guess=guess, rtol=tolerance, atol=tolerance, window=window
+    )
+    assert judged.nit == 0
+    bound = judged.error_bound()
+    assert bound.shape == exact.shape
+    assert error.max() > 0
+    assert (error <= bound * (1 + 10 * tolerance) + 1e-12).all()
+    assert bound.max() <= 100 * tolerance
+
+
+def test_error_bound_of_a_linear_recurrence_is_attained():
+    f = lambda y, x: 0.5 * y + x  # noqa: E731
+    y0, x = np.zeros(1), np.ones((30, 1))
+    exact = loop(f, x, y0)
+    guess = exact + 1e-3 * (1 - 0.5 ** np.arange(1, 31))[:, None]
+    solution = seqsolve.deer(f, "cs", x, y0, initial_guess=guess, atol=1e-3)
+    assert solution.nit == 0
+    np.testing.assert_allclose(solution.error_bound(), guess - exact, rtol=1e-9)
+
+
+def test_error_bound_without_steps():
+    solution = seqsolve.deer(lambda y, x: y, "cs", None, [[1.0]], n_steps=0)
+    assert solution.error_bound().shape == (0, 1, 1)
+
+
+def test_error_bound_is_real_for_complex_states():
+    r = random_recurrence("dense", np.random.default_rng(5), 60, (2,), 3, "complex64")
+    solution = seqsolve.deer(r.f, r.jac, r.x, r.y0, window=30)
+    bound = solution.error_bound()
+    assert bound.dtype == "float32"
+    assert bound.max() < 1e-4
+
+
+# Lyapunov exponents
+
+
+def exponent(f, y0, n_steps, **options):
+    return seqsolve.lyapunov_exponent(solve(f, y0, n_steps, **options))
+
+
+def test_exponent_of_the_logistic_map():
+    solution = seqsolve.sequential(logistic, None, [0.3], n_steps=20_000)
+    assert abs(seqsolve.lyapunov_exponent(solution) - np.log(2)) < 2e-3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("factor", [0.5, -0.9, 1.0, 1.5, 1e-3, 1e-30, 1e30], ids=lambda a: f"{a:g}")
+def test_exponent_of_a_factor(factor, dtype):
+    """At the fixed point zero, so that the trajectory stays where it is."""
+    factor = np.dtype(dtype).type(factor)
+    value = exponent(lambda y, x: factor * y, np.zeros(1, dtype), 100, jac=lambda y, x: y + factor)
+    np.testing.assert_allclose(value, np.log(abs(factor)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("window", [1, 20, None])
+def test_exponent_of_a_matrix(window):
+    """A rotation with decay, and a faster decay beside it; non-normal."""
+    R = 0.95 * np.array(
+        [[np.cos(0.3), -np.sin(0.3), 1.0], [np.sin(0.3), np.cos(0.3), 0], [0, 0, 0.5]]
+    )
+    value = exponent(lambda y, x: y @ R.T, np.zeros(3), 4000, jac="cs", window=window)
+    np.testing.assert_allclose(value, np.log(0.95), atol=2e-3)
+
+
+def test_exponents_of_a_batch():
+    factors = np.array([[0.2, 0.5, 1.0], [1.1, 0.0, 0.9]])
+
+    def f(y, x):
+        return y * x
+
+    x = np.broadcast_to(factors[..., None], (500, 2, 3, 1))
+    solution = seqsolve.deer(f, "cs", x, np.zeros((2, 3, 1)), jac_structure="diagonal")
+    value = seqsolve.lyapunov_exponent(solution)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(value, np.log(factors), atol=1e-12)
+
+
+def test_exponent_uses_the_solved_steps_only():
+    failed = solve(logistic, [0.3], 2000, window=2000)
+    assert 0 < failed.converged_steps < 200
+    assert abs(seqsolve.lyapunov_exponent(failed) - np.log(2)) < 0.1
+    mixed = solve(
+        lambda y, x: np.where(abs(y) < 10, 0.5 * y, np.nan), [[1.0], [100.0]], 50, window=50
+    )
+    assert list(mixed.converged_steps) == [50, 0]
+    value = seqsolve.lyapunov_exponent(mixed)
+    np.testing.assert_allclose(value[0], np.log(0.5))
+    assert np.isnan(value[1])
+
+
+def test_exponent_without_steps():
+    assert np.isnan(exponent(lambda y, x: y, [1.0], 0))
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "block_diagonal", "dense"])
+def test_exponent_is_that_of_the_products_of_the_jacobians(structure):
+    r = random_recurrence(structure, np.random.default_rng(6), 400, (2,), gain=0.9)
+    solution = seqsolve.deer(r.f, r.jac, r.x, r.y0)
+    y_prev = np.concatenate([r.y0[None], solution.y[:-1]])
+    dense = seqsolve.deer(r.f, "cs", r.x, r.y0)
+    J = np.zeros((400, 2, 4, 4))
+    for j in range(4):
+        z = y_prev.astype(complex)
+        z[..., j] += 1e-30j
+        J[..., j] = r.f(z, r.x).imag / 1e-30
+    expected = []
+    for s in range(2):
+        v, total = np.ones(4), 0.0
+        for t in range(400):
+            v = J[t, s] @ v
+            total += np.log(np.linalg.norm(v))
+            v /= np.linalg.norm(v)
+        expected.append(total / 400)
+    for found in (solution, dense):
+        # the first vector is another, which matters for a while
+        np.testing.assert_allclose(seqsolve.lyapunov_exponent(found), expected, atol=0.02)
