@@ -42,7 +42,7 @@ class HeadWeights(NamedTuple):
 
 @dataclass
 class Work:
-    """Arrays for the evaluation of a number of steps; `n_steps` and `dtype` are theirs."""
+    """Arrays in which steps are evaluated, parts of one block of memory."""
 
     state: Array
     """``h``, then ``h - nn``; ``(n, steps)``."""
@@ -210,26 +210,34 @@ class Cell:
         weights_bar : HeadWeights
             Summed over the steps.
         """
-        h, k, n_steps = self.n_heads, self.head_size, work.state.shape[-1]
+        heads = (self.n_heads, self.head_size, work.state.shape[-1])
         weights, gates, factors = self._weights, work.gates, work.factors
         work.state[...] = lam.T
         factors *= work.state
         work.candidate *= work.state
-        np.multiply(factors[:3], 0.25, out=gates)
-        recurrent = self._by_head(gates)
-        weight_hh = recurrent @ y_prev.reshape(n_steps, h, k).swapaxes(0, 1)
-        bias_hh = None if weights.bias_hh is None else recurrent.sum(axis=-1)
-        y_bar = (weights.weight_hh.swapaxes(1, 2) @ recurrent).reshape(self.n_units, n_steps)
+
+        np.multiply(factors[:3], 0.5, out=gates)
+        in_heads = gates.reshape(3, *heads)
+        states = y_prev.reshape(y_prev.shape[0], *heads[:2]).swapaxes(0, 1)
+        weight_hh = (in_heads @ states).reshape(3, self.n_units, self.head_size)
+        weight_hh = 0.5 * self._by_head(weight_hh)
+        bias_hh = None if weights.bias_hh is None else 0.5 * self._by_head(gates.sum(axis=-1))
+        _multiply(self._weight_hh.swapaxes(-1, -2), in_heads, factors[:3].reshape(3, *heads))
         factors[3] *= 0.5
-        y_bar += factors[3]
+        y_bar = factors.sum(axis=0)
 
         np.multiply(work.candidate, 0.5, out=gates[2])
-        projected = self._by_head(gates)
-        bias_ih = None if weights.bias_ih is None else projected.sum(axis=-1)
-        projected = projected.reshape(3 * self.n_units, n_steps)
-        weight_ih = (projected @ x).reshape(weights.weight_ih.shape)
-        x_bar = weights.weight_ih.reshape(3 * self.n_units, self.n_inputs).T @ projected
-        return y_bar, x_bar, HeadWeights(weight_ih, weight_hh, bias_ih, bias_hh)
+        x_bar = empty(gates, (3, self.n_inputs, heads[-1]), gates.dtype)
+        _multiply(self._weight_ih.swapaxes(-1, -2), gates, x_bar)
+        x_bar = x_bar.sum(axis=0)
+        weight_ih = gates @ x
+        weight_ih[:2] *= 0.5
+        bias_ih = None
+        if weights.bias_ih is not None:
+            bias_ih = gates.sum(axis=-1)
+            bias_ih[:2] *= 0.5
+            bias_ih = self._by_head(bias_ih)
+        return y_bar, x_bar, HeadWeights(self._by_head(weight_ih), weight_hh, bias_ih, bias_hh)
 
     @cached_property
     def _row_weights(self) -> Array:
@@ -245,10 +253,11 @@ class Cell:
         """Return ``(h, 3 * k, q)`` as ``(3, h, k, q)``."""
         return a.reshape(self.n_heads, 3, self.head_size, a.shape[-1]).swapaxes(0, 1)
 
-    def _by_head(self, gates: Array) -> Array:
-        """Return ``(3, n, n_steps)`` as ``(h, 3 * k, n_steps)``."""
-        h, k, n_steps = self.n_heads, self.head_size, gates.shape[-1]
-        return gates.reshape(3, h, k, n_steps).swapaxes(0, 1).reshape(h, 3 * k, n_steps)
+    def _by_head(self, a: Array) -> Array:
+        """Return ``(3, n)`` or ``(3, n, q)`` as ``(h, 3 * k)`` or ``(h, 3 * k, q)``."""
+        h, k = self.n_heads, self.head_size
+        rest = a.shape[2:]
+        return a.reshape(3, h, k, *rest).swapaxes(0, 1).reshape(h, 3 * k, *rest)
 
     def _halve_logistic(self, a: Array) -> Array:
         """Return ``(h, 3 * k, q)`` as ``(3, n, q)``, the parts of r and z halved."""

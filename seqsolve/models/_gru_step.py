@@ -150,7 +150,7 @@ def pull_back(cell: Cell, y_prev: Array, x: Array, lam: Array) -> tuple[Array, A
     weights_bar = cell.zeros(dtype)
     y_rows, x_rows, lam = _rows(y_prev, lead), _rows(x, lead), _rows(lam, lead)
     y_bar_rows, x_bar_rows = _rows(y_bar, lead), _rows(x_bar, lead)
-    n_products = 3 * cell.n_units * max(cell.head_size, cell.n_inputs)
+    n_products = cell.n_units * max(cell.head_size, cell.n_inputs)
     for part, work in _parts(cell, y_bar_rows, n_products):
         y, x_ = y_rows[part], x_rows[part]
         cell.advance(y, cell.project(x_), y_bar_rows[part], work)
