@@ -45,7 +45,7 @@ class Work:
     """Arrays in which steps are evaluated, parts of one block of memory."""
 
     state: Array
-    """``h``, then ``h - nn``; ``(n, steps)``."""
+    """``h``, then ``(h - nn) / 2``; ``(n, steps)``."""
     candidate: Array
     """``nn``, then ``2 (1 - z) (1 - nn^2)``; ``(n, steps)``."""
     gates: Array
@@ -53,7 +53,7 @@ class Work:
     ``(W_hn h + b_hn) / 2``; ``(3, n, steps)``.
     """
     factors: Array
-    """Scratch, then four times ``dh'/d(W_h h)`` by gate, and ``2 z``; ``(4, n, steps)``."""
+    """Scratch, then ``dh'/d(W_h h)`` by gate times 4, 2 and 4, and ``2 z``; ``(4, n, steps)``."""
 
     @classmethod
     def empty(cls, like: Array, n_units: int, n_steps: int, dtype: Any) -> Work:
@@ -144,9 +144,9 @@ class Cell:
         candidate += projection[2]
         np.tanh(candidate, out=candidate)
         state -= candidate
+        state *= 0.5
         np.multiply(factors[3], state, out=factors[1])
-        np.multiply(factors[1], 0.5, out=factors[0])
-        factors[0] += candidate
+        np.add(factors[1], candidate, out=factors[0])
         out.T[...] = factors[0]
 
     def differentiate(self, work: Work) -> None:
@@ -217,6 +217,7 @@ class Cell:
         work.candidate *= work.state
 
         np.multiply(factors[:3], 0.5, out=gates)
+        gates[1] *= 2
         in_heads = gates.reshape(3, *heads)
         states = y_prev.reshape(y_prev.shape[0], *heads[:2]).swapaxes(0, 1)
         weight_hh = (in_heads @ states).reshape(3, self.n_units, self.head_size)
@@ -245,6 +246,7 @@ class Cell:
         h, k = self.n_heads, self.head_size
         weights = empty(self._weight_hh, (h, k, 4, k), self._weight_hh.dtype)
         weights[:, :, :3] = 0.5 * self._weight_hh.transpose(1, 2, 0, 3)
+        weights[:, :, 1] *= 2
         weights[:, :, 3] = 0
         weights.reshape(h, 4 * k * k)[:, 3 * k :: 4 * k + 1] = 0.5
         return weights

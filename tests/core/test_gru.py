@@ -320,6 +320,17 @@ def test_huge_states_and_inputs_saturate_without_warnings(name, dtype):
         np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_largest_states_do_not_overflow(dtype):
+    gru = make("n=5", dtype)
+    gru = gru.with_params({key: a / 10 for key, a in gru.params.items()})
+    y_prev, x = draw(gru, (4,), dtype)
+    y_prev = np.copysign(np.finfo(dtype).max, y_prev)
+    y, jacobian = gru.bind(x).linearize(y_prev)
+    assert np.isfinite(y).all()
+    assert np.isfinite(jacobian()).all()
+
+
 def test_float32_is_accurate():
     gru = make("n=33", "float32")
     y_prev, x = draw(gru, (500,), "float32")
