@@ -191,13 +191,13 @@ class Problem:
             ),
         )
 
-    def replay_window(self) -> int:
-        """Return how many steps to visit together where each is visited once.
+    def parallel_window(self, structure: Structure) -> int:
+        """Return how many steps to take together where stepping through time is no choice.
 
         The backend's window, or a few megabytes of Jacobians where it would
-        rather step through time.
+        rather step.
         """
-        n_jacobian = self.n_jacobian(self.natural)
+        n_jacobian = self.n_jacobian(structure)
         bytes_per_step: int = self.n_sequences * n_jacobian * np.dtype(self.dtype).itemsize
         return max(self.window(n_jacobian), 2**22 // max(1, bytes_per_step), 1)
 

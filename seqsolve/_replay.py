@@ -56,7 +56,7 @@ def error_bound(solution: Solution) -> Array:
         return bound
     structure = problem.natural
     with np.errstate(all="ignore"):
-        for rows in problem.blocks(problem.replay_window()):
+        for rows in problem.blocks(problem.parallel_window(problem.natural)):
             y_prev = previous_states(problem, solution.y, rows)
             y = backend.asarray(states(problem, solution.y)[rows], dtype=problem.dtype)
             step = problem.bind(rows)
@@ -83,7 +83,7 @@ def exponents(problem: Problem, y: Array, sequences: Sequences, rows: slice) -> 
     v = problem.backend.asarray(rng.standard_normal((n, problem.n_state)), dtype=problem.dtype)
     v = v / _norm(xp, v)
     total = np.zeros(n)
-    window = max(RENORMALISE_EVERY, problem.replay_window())
+    window = max(RENORMALISE_EVERY, problem.parallel_window(problem.natural))
     with np.errstate(all="ignore"):
         for start in range(rows.start, rows.stop, window):
             block = slice(start, min(start + window, rows.stop))

@@ -114,7 +114,7 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     gathered = _Gathered(problem)
     carry = xp.zeros_like(problem.y0)
     if problem.n_steps:
-        for rows in problem.blocks(problem.replay_window(), reverse=True):
+        for rows in problem.blocks(problem.parallel_window(problem.natural), reverse=True):
             lam, carry, step = _pull_back(problem, solution.y, rows, g[rows], carry)
             adjoint[rows] = lam
             if step is not None:

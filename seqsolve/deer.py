@@ -104,7 +104,9 @@ def deer(
         or fewer always converges, up to rounding.
     window : int, optional
         Steps solved together; memory is bounded by it. Default: the backend's
-        choice. 1 steps through time, vectorised over the batch.
+        choice, which is 1 where the batch alone keeps it busy and no
+        `linear_solver` is named. 1 steps through time, vectorised over the
+        batch: no iterations, no Jacobians.
     damping : float
         In [0, 1): scales the Jacobian by ``1 - damping``, from Newton's method
         towards Jacobi's.
@@ -173,10 +175,12 @@ def deer(
     if initial_guess is not None:
         initial_guess = _checks.guess("initial_guess", initial_guess, problem.shape)
     structure = problem.structure
-    if window is None:
+    if window is not None:
+        window = _checks.integer("window", window, 1)
+    elif method == "auto":
         window = problem.window(problem.n_jacobian(structure))
     else:
-        window = _checks.integer("window", window, 1)
+        window = problem.parallel_window(structure)
     with newton.reporter as reporter:
         solution = drive(
             problem,
