@@ -12,6 +12,7 @@ from seqsolve.backend import (
 )
 from seqsolve.deeppcr import deeppcr
 from seqsolve.deer import deer
+from seqsolve.element import ElementStep, element_step
 from seqsolve.jacobi import (
     gauss_seidel,
     gs_jacobi,
@@ -31,6 +32,7 @@ from seqsolve.solution import (
     Status,
     WindowRecord,
 )
+from seqsolve.step import ElementStepError
 
 __version__ = _version("seqsolve")
 
@@ -40,6 +42,8 @@ __all__ = [
     "ConvergenceError",
     "ConvergenceWarning",
     "Cotangents",
+    "ElementStep",
+    "ElementStepError",
     "Hutchinson",
     "IterationState",
     "Solution",
@@ -50,6 +54,7 @@ __all__ = [
     "cyclic_reduction",
     "deeppcr",
     "deer",
+    "element_step",
     "gauss_seidel",
     "get_backend",
     "gs_jacobi",

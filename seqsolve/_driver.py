@@ -37,6 +37,8 @@ class WindowOutcome:
         Iterations.
     residuals : tuple of float
         Largest residual before each iteration and at the end.
+    records : tuple of WindowRecord
+        The single windows, where several were solved in one call.
     """
 
     y: Array
@@ -45,6 +47,7 @@ class WindowOutcome:
     status: Integers
     nit: int
     residuals: tuple[float, ...]
+    records: tuple[WindowRecord, ...] = ()
 
 
 SolveWindow: TypeAlias = Callable[[slice, Sequences, Array, "Array | None"], WindowOutcome]
@@ -137,9 +140,8 @@ class _Run:
         before = self.residual.copy()
         self.residual[index] = np.maximum(before[index], outcome.residual)
         worst = Status(int(outcome.status.max(initial=0)))
-        self.history.append(
-            WindowRecord(rows.start, rows.stop, outcome.nit, outcome.residuals, worst)
-        )
+        whole = WindowRecord(rows.start, rows.stop, outcome.nit, outcome.residuals, worst)
+        self.history.extend(outcome.records or (whole,))
         if worst is Status.CONVERGED:
             return
         self.status[index] = np.maximum(self.status[index], outcome.status)
@@ -165,9 +167,13 @@ class _Run:
             start = states[first - 1 - rows.start]
         rest = slice(first, rows.stop)
         y = march(problem, rest, sequences, _pick(problem, start, sequences))
-        fails = problem.backend.to_numpy(~xp.isfinite(y).all(axis=-1))
-        infinite = fails.any(axis=0)
-        self.converged[index] = first + np.where(infinite, fails.argmax(axis=0), y.shape[0])
+        if bool(xp.isfinite(y).all()):
+            infinite = np.zeros(y.shape[1], dtype=bool)
+            self.converged[index] = rows.stop
+        else:
+            fails = problem.backend.to_numpy(~xp.isfinite(y).all(axis=-1))
+            infinite = fails.any(axis=0)
+            self.converged[index] = first + np.where(infinite, fails.argmax(axis=0), y.shape[0])
         self.residual[index] = np.where(infinite, np.inf, self.residual[index])
         status = np.where(infinite, Status.NON_FINITE, Status.SEQUENTIAL)
         self.status[index] = status

@@ -16,6 +16,10 @@ def march(problem: Problem, rows: slice, sequences: Sequences, start: Array) -> 
     x = problem.input(rows, sequences)
     y = problem.backend.xp.empty((n_steps + 1, *start.shape), dtype=problem.dtype)
     y[0] = start
+    problem.counts.nfev += n_steps
+    if problem.fused is not None:
+        problem.fused.march(problem.step, problem.element_input(x), y)
+        return y[1:]
     user = y if problem.batch else y[:, 0]
     expected = (1, *user.shape[1:])
     f = problem.step
@@ -26,12 +30,12 @@ def march(problem: Problem, rows: slice, sequences: Sequences, start: Array) -> 
                 f"`f` must return an array of the shape of `y_prev`, {expected}; got {new.shape}."
             )
         user[t + 1 : t + 2] = new
-    problem.counts.nfev += n_steps
     return y[1:]
 
 
-def march_block(problem: Problem, *, maximum: int = 8192) -> int:
+def march_block(problem: Problem) -> int:
     """Return how many steps to keep at a time: a few megabytes of states."""
+    maximum = 8192 if problem.fused is None else 2**20
     n_values: int = problem.n_sequences * problem.n_state
     return max(1, min(maximum, 2**20 // max(1, n_values)))
 

@@ -63,6 +63,11 @@ class Reporter:
             return True
         return False
 
+    @property
+    def follows_iterations(self) -> bool:
+        """Whether someone is told of single iterations."""
+        return self._callback is not None
+
     def advance(self, n_steps: int) -> None:
         """Report steps that are done."""
         if self._bar is not None:

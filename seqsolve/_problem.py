@@ -19,7 +19,8 @@ import numpy.typing as npt
 from seqsolve import _checks
 from seqsolve import jacobian as jacobians
 from seqsolve._tree import leaves, tree_map
-from seqsolve.backend import Array, Backend
+from seqsolve.backend import Array, Backend, FusedSteps
+from seqsolve.element import ElementStep, check_input
 from seqsolve.jacobian import Hutchinson, Structure
 from seqsolve.step import Bindable, Parametrised, Tree
 
@@ -65,6 +66,7 @@ class Problem:
             step = step.with_params(moved)
         self.step: Any = step
         self.binds = isinstance(step, Bindable)
+        self._check_element_step()
         if jac_structure is None:
             jac_structure = getattr(step, "jac_structure", None)
         self.target = jacobians.parse_structure(jac_structure, self.n_state)
@@ -120,6 +122,27 @@ class Problem:
         if n_steps is None:
             raise ValueError("`n_steps` must be given where `x` is None.")
         self.n_steps: int = n_steps
+
+    def _check_element_step(self) -> None:
+        if not isinstance(self.step, ElementStep):
+            return
+        if self.step.n_state != self.n_state:
+            raise ValueError(
+                f"`y0` must have the {self.step.n_state} states of the element step on its last "
+                f"axis; got {self.n_state}."
+            )
+        check_input(self.x, 1 + len(self.batch))
+
+    @cached_property
+    def fused(self) -> FusedSteps | None:
+        """What the backend offers to run this step compiled, or None."""
+        backend = self.backend
+        runs = isinstance(self.step, ElementStep) and isinstance(backend, FusedSteps)
+        return backend if runs else None  # type: ignore[return-value]
+
+    def element_input(self, x: Tree) -> Array | None:
+        """Return the input of an element step with its batch axis, whether `y0` has one or not."""
+        return x if x is None or self.batch else x[:, None]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -180,6 +203,16 @@ class Problem:
 
     def window(self, n_jacobian: int) -> int:
         """Return how many steps the backend wants to solve together."""
+        if self.fused is not None:
+            if self.step.jac_function is None:
+                return 1
+            return self.fused.element_window(
+                self.step,
+                n_steps=self.n_steps,
+                n_batch=self.n_sequences,
+                n_jacobian=n_jacobian,
+                dtype=self.dtype,
+            )
         return max(
             1,
             self.backend.default_window(

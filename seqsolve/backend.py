@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from seqsolve import _registry
+
+if TYPE_CHECKING:
+    from seqsolve.element import ElementStep
 
 __all__ = [
     "Array",
@@ -22,6 +25,8 @@ __all__ = [
     "BackendStatus",
     "BackendUnavailableError",
     "Capabilities",
+    "FusedOutcome",
+    "FusedSteps",
     "available_backends",
     "backend_status",
     "get_backend",
@@ -139,6 +144,85 @@ class Backend(Protocol):
         larger than the square root of the largest number while ``fy`` is not,
         ``fy[t]`` takes its place, or the old ``y[t]`` if that is not finite
         either; the element's increment is then taken from the value stored.
+        """
+        ...
+
+
+class FusedOutcome(NamedTuple):
+    """What became of the windows of a fused Newton solve.
+
+    Parameters
+    ----------
+    converged : ndarray of int, shape (n_batch,)
+        Steps of each sequence that meet the tolerance, from the first on.
+    stuck : ndarray of bool, shape (n_batch,)
+        Whether the step behind them fails the test although it was set to the
+        step function's own value.
+    nit : ndarray of int, shape (n_windows, n_batch)
+        Iterations; 0 in the windows behind the one that failed.
+    residual : ndarray, shape (n_windows, n_batch)
+        Largest residual at the end of each window that was solved or failed.
+    trace : ndarray, shape (n_windows, maxiter + 1)
+        Largest residual of all sequences before each iteration and at the end.
+    """
+
+    converged: npt.NDArray[np.intp]
+    stuck: npt.NDArray[np.bool_]
+    nit: npt.NDArray[np.intp]
+    residual: npt.NDArray[np.float64]
+    trace: npt.NDArray[np.float64]
+
+
+@runtime_checkable
+class FusedSteps(Protocol):
+    """What a backend offers besides, if it compiles element steps.
+
+    Optional: the solvers ask whether a backend has these three methods, and
+    use them for steps that are an :class:`seqsolve.ElementStep`, its
+    parameters on the backend already. `x` is None or ``(n_steps, n_batch or
+    1, *item)``. A step that cannot be compiled raises
+    :class:`seqsolve.ElementStepError`, which shows the user's line.
+    """
+
+    def element_window(
+        self, step: ElementStep, *, n_steps: int, n_batch: int, n_jacobian: int, dtype: Any
+    ) -> int:
+        """Return how many steps to solve together; 1 to step through time.
+
+        `n_jacobian` is the number of Jacobian entries per step and sequence.
+        """
+        ...
+
+    def march(self, step: ElementStep, x: Array | None, y: Array) -> None:
+        """Set ``y[t + 1]`` to ``step(y[t], x[t])``, one step after the other.
+
+        `y` is ``(n_steps + 1, n_batch, n_state)``; ``y[0]`` is given.
+        """
+        ...
+
+    def newton_windows(
+        self,
+        step: ElementStep,
+        x: Array | None,
+        y: Array,
+        *,
+        guessed: bool,
+        rtol: float,
+        atol: Array,
+        maxiter: int,
+        scale: float,
+        window: int,
+    ) -> FusedOutcome:
+        """Solve one window of `window` steps after the other by Newton's method.
+
+        `y` is ``(n_steps + 1, n_batch, n_state)``; ``y[0]`` is given, and
+        receives the trajectory. With `guessed`, ``y[1:]`` is the first
+        iterate, else every window starts from its initial state throughout.
+        The step's Jacobian is multiplied by `scale`. Iterates, test and
+        repair are those of `residual_test` and `newton_update`; the steps
+        that meet the tolerance are not updated again. A sequence ends with
+        the window that fails: that window's last iterate stays, and its last
+        state is repeated behind it.
         """
         ...
 

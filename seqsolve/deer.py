@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from seqsolve import _checks
 from seqsolve._driver import drive
+from seqsolve._fused import FusedNewton
 from seqsolve._march import march_block
 from seqsolve._newton import Newton
 from seqsolve._outcome import ON_FAILURE, Reporter, conclude
@@ -181,11 +182,18 @@ def deer(
         window = problem.window(problem.n_jacobian(structure))
     else:
         window = problem.parallel_window(structure)
+    if window == 1:
+        solve, span = None, march_block(problem)
+    elif FusedNewton.applies(newton):
+        fused = FusedNewton(newton, window)
+        solve, span = fused.solve, fused.span
+    else:
+        solve, span = newton.solve, window
     with newton.reporter as reporter:
         solution = drive(
             problem,
-            newton.solve if window > 1 else None,
-            window if window > 1 else march_block(problem),
+            solve,
+            span,
             reporter,
             guess=initial_guess,
             on_failure=on_failure,

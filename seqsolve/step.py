@@ -18,6 +18,7 @@ __all__ = [
     "Bindable",
     "BoundStep",
     "Differentiable",
+    "ElementStepError",
     "Parametrised",
     "StepCotangents",
     "StepFunction",
@@ -75,6 +76,10 @@ class Parametrised(Protocol):
     def with_params(self, params: Mapping[str, Array], /) -> Self:
         """Return the same step with other parameters."""
         ...
+
+
+class ElementStepError(TypeError):
+    """An element step does what it must not; the message shows where."""
 
 
 class BoundStep(Protocol):

@@ -1,0 +1,101 @@
+# mypy: disable-error-code="no-untyped-call"
+"""Compiles kernels, and keeps them on disk by what they are made of."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core.caching import FunctionCache
+
+#: Freedom to regroup, fuse and invert; NaN and infinity keep their meaning.
+FASTMATH = frozenset({"reassoc", "contract", "nsz", "arcp"})
+
+#: Nothing is allocated in compiled code, so no references are counted.
+OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "_nrt": False}
+
+#: A compiled function, called with arrays and numbers.
+Kernel = Callable[..., None]
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache on disk, but by content.
+
+    Numba's own does not recognise a function that calls other compiled
+    functions through its closure, and does not notice when those change.
+    """
+
+    def __init__(self, function: Callable[..., Any], content: str) -> None:
+        self._content = content
+        super().__init__(function)
+
+    def _index_key(self, signature: Any, codegen: Any) -> Any:
+        return signature, codegen.magic_tuple(), self._content
+
+
+def compile_kernel(
+    function: Callable[..., Any], arguments: tuple[types.Type, ...], content: str | None
+) -> Kernel:
+    """Compile `function` for one signature.
+
+    Parameters
+    ----------
+    function : callable
+        Python function in Numba's subset.
+    arguments : tuple of numba.types.Type
+        Types of its arguments.
+    content : str or None
+        All that its closure holds, in a form that is the same in every
+        process. None: not kept on disk.
+
+    Returns
+    -------
+    callable
+        The compiled function. It releases the interpreter lock.
+    """
+    dispatcher = numba.njit(nogil=True, **OPTIONS)(function)
+    if content is not None:
+        try:
+            dispatcher._cache = _Cache(function, f"{content} {_sources()}")
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+    dispatcher.compile(types.void(*arguments))
+    dispatcher.disable_compile()
+    kernel: Kernel = dispatcher
+    return kernel
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Return `function` compiled into those that call it."""
+    return numba.njit(forceinline=True, **OPTIONS)(function)
+
+
+def readable(dtype: Any, ndim: int, layout: str = "A") -> types.Array:
+    """Return the type of an input of any alignment and writability."""
+    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, True, aligned=False)
+
+
+def writable(dtype: Any, ndim: int, layout: str = "A") -> types.Array:
+    """Return the type of a result of any alignment."""
+    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, aligned=False)
+
+
+def real(dtype: Any) -> types.Type:
+    """Return the type of a real number of the precision of `dtype`."""
+    return numba.from_dtype(np.finfo(dtype).dtype)
+
+
+@functools.cache
+def _sources() -> str:
+    """Return a digest of this package: what its functions, compiled into a kernel, are."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+"""Threads over the sequences of a batch."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+
+#: Work below this many values is not worth handing to another thread.
+MIN_VALUES = 2**15
+
+
+def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: int) -> None:
+    """Call ``run(start, stop)`` on pieces of the batch, one piece a thread.
+
+    As many threads as ``numba.get_num_threads()`` says. The kernels release
+    the interpreter lock, and NumPy's or Numba's own pools are not involved:
+    any number of Python threads may do this at once.
+
+    Parameters
+    ----------
+    run : callable
+        Works on the sequences from `start` to `stop`.
+    n_sequences : int
+        Size of the batch.
+    n_values : int
+        How many values there are to work on, in all.
+    """
+    n_pieces = min(numba.get_num_threads(), n_sequences, 1 + n_values // MIN_VALUES)
+    if n_pieces <= 1:
+        run(0, n_sequences)
+        return
+    bounds = [n_sequences * i // n_pieces for i in range(n_pieces + 1)]
+    others = [
+        _pool(os.getpid()).submit(run, start, stop)
+        for start, stop in zip(bounds[1:-1], bounds[2:], strict=True)
+    ]
+    run(bounds[0], bounds[1])
+    for future in others:
+        future.result()
+
+
+@functools.cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process: those of its parent do not survive a fork."""
+    return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, thread_name_prefix="seqsolve")

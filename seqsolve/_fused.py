@@ -1,0 +1,129 @@
+"""Newton's method by a backend that fuses the iterations of compiled element steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqsolve._driver import WindowOutcome
+from seqsolve._march import march_block
+from seqsolve._newton import Newton
+from seqsolve._problem import Problem, Sequences
+from seqsolve.backend import Array, FusedOutcome, FusedSteps
+from seqsolve.element import ElementStep
+from seqsolve.solution import Status, WindowRecord
+
+
+@dataclass(frozen=True)
+class FusedNewton:
+    """Newton's method on many windows in one call.
+
+    Parameters
+    ----------
+    newton : Newton
+        The recurrence, tolerances and so on.
+    window : int
+        Steps solved together.
+    """
+
+    newton: Newton
+    window: int
+
+    @staticmethod
+    def applies(newton: Newton) -> bool:
+        """Return whether the backend can run these iterations, and nobody watches them."""
+        problem = newton.problem
+        return (
+            problem.fused is not None
+            and problem.jac == "step"
+            and problem.structure == problem.natural
+            and newton.method == "auto"
+            and not newton.reporter.follows_iterations
+            and np.dtype(problem.dtype).kind == "f"
+        )
+
+    @property
+    def span(self) -> int:
+        """How many steps to hand to the backend at a time, in whole windows."""
+        return self.window * max(1, march_block(self.newton.problem) // self.window)
+
+    def solve(
+        self, rows: slice, sequences: Sequences, start: Array, guess: Array | None
+    ) -> WindowOutcome:
+        """Iterate window after window; a sequence ends with the window that fails."""
+        newton, problem = self.newton, self.newton.problem
+        xp, n_steps = problem.backend.xp, rows.stop - rows.start
+        y = xp.empty((n_steps + 1, *start.shape), dtype=problem.dtype)
+        y[0] = start
+        if guess is not None:
+            y[1:] = xp.where(xp.isfinite(guess), guess, start)
+        x = problem.element_input(problem.input(rows, sequences))
+        fused, step = problem.fused, problem.step
+        assert isinstance(fused, FusedSteps)
+        assert isinstance(step, ElementStep)
+        outcome = fused.newton_windows(
+            step,
+            x,
+            y,
+            guessed=guess is not None,
+            rtol=newton.rtol,
+            atol=newton.atol,
+            maxiter=newton.maxiter,
+            scale=newton.scale,
+            window=self.window,
+        )
+        problem.counts.nfev += int((outcome.nit.max(axis=1, initial=0) + 1).sum())
+        problem.counts.njev += int((outcome.nit.max(axis=1, initial=0) + 1).sum())
+        status = self._status(outcome, rows, sequences, y)
+        residual = outcome.residual.max(axis=0, initial=0.0)
+        in_last = outcome.converged >= n_steps - (n_steps - 1) % self.window - 1
+        residual[~in_last] = np.inf
+        return WindowOutcome(
+            y[1:],
+            outcome.converged,
+            residual,
+            status,
+            int(outcome.nit.max(axis=1, initial=0).sum()),
+            (),
+            records=self._records(outcome, rows, status),
+        )
+
+    def _status(
+        self, outcome: FusedOutcome, rows: slice, sequences: Sequences, y: Array
+    ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        problem = self.newton.problem
+        solved = outcome.converged == rows.stop - rows.start
+        status = np.where(outcome.stuck, Status.STALLED, Status.MAXITER)
+        status[solved] = Status.CONVERGED
+        for i in np.flatnonzero(outcome.stuck):
+            front = int(outcome.converged[i])
+            chosen = np.array([i]) if sequences is None else sequences[[i]]
+            at = slice(rows.start + front, rows.start + front + 1)
+            value = problem.bind(at, chosen)(y[front : front + 1, i : i + 1])
+            if not bool(problem.backend.xp.isfinite(value).all()):
+                status[i] = Status.NON_FINITE
+        return status.astype(np.intp)
+
+    def _records(
+        self, outcome: FusedOutcome, rows: slice, status: np.ndarray[tuple[int], np.dtype[np.intp]]
+    ) -> tuple[WindowRecord, ...]:
+        starts = range(rows.start, rows.stop, self.window)
+        worst = np.zeros(len(starts), dtype=np.intp)
+        failed = np.flatnonzero(status)
+        np.maximum.at(worst, outcome.converged[failed] // self.window, status[failed])
+        nit = outcome.nit.max(axis=1, initial=0).tolist()
+        last = len(starts)
+        if failed.size == status.size:
+            last = 1 + int((outcome.converged // self.window).max(initial=0))
+        trace = outcome.trace.tolist()
+        return tuple(
+            WindowRecord(
+                start,
+                min(start + self.window, rows.stop),
+                nit[k],
+                tuple(trace[k][: nit[k] + 1]),
+                Status(worst[k]),
+            )
+            for k, start in enumerate(starts[:last])
+        )
