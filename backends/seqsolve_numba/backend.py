@@ -1,0 +1,115 @@
+"""The Numba backend's primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from seqsolve.backend import FusedOutcome
+from seqsolve.portable import PortableBackend
+from seqsolve_numba import linear, marching, newton
+from seqsolve_numba.specialization import NDArray, Shapes, Specializations
+
+#: Methods of linear recurrences that compiled loops stand for.
+_COMPILED_METHODS = frozenset({"auto", "sequential"})
+
+
+class NumbaBackend(PortableBackend):
+    """NumPy arrays on CPU threads; recurrences and element steps compiled by Numba."""
+
+    def __init__(self) -> None:
+        super().__init__("numba", np)
+        self._specializations = Specializations()
+
+    def describe(self) -> Mapping[str, str]:
+        """Return the versions and the number of threads."""
+        return {
+            "numpy": np.__version__,
+            "numba": version("numba"),
+            "threads": str(numba.get_num_threads()),
+        }
+
+    def linear_recurrence(
+        self,
+        A: NDArray,
+        b: NDArray,
+        y0: NDArray | None,
+        *,
+        reverse: bool,
+        transpose: bool,
+        method: str,
+        out: NDArray | None,
+    ) -> NDArray:
+        """Solve the recurrence; ``"auto"`` steps through time in compiled code."""
+        if method in _COMPILED_METHODS:
+            return linear.linear_recurrence(A, b, y0, reverse, transpose, out)
+        y: NDArray = super().linear_recurrence(
+            A, b, y0, reverse=reverse, transpose=transpose, method=method, out=out
+        )
+        return y
+
+    def residual_test(
+        self, y: NDArray, fy: NDArray, rtol: float, atol: NDArray
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Return each sequence's first failing step and largest residual."""
+        return linear.residual_test(y, fy, rtol, atol)
+
+    def newton_update(self, A: NDArray, fy: NDArray, y: NDArray, *, method: str) -> None:
+        """Advance the iterate in place; ``"auto"`` does so in one compiled pass."""
+        if method in _COMPILED_METHODS:
+            linear.newton_update(A, fy, y)
+        else:
+            super().newton_update(A, fy, y, method=method)
+
+    def element_window(
+        self, step: Any, *, n_steps: int, n_batch: int, n_jacobian: int, dtype: Any
+    ) -> int:
+        """Return a window that stays in the first-level cache, or 1 where stepping is faster."""
+        if n_jacobian > MAX_JACOBIAN or np.dtype(dtype).kind != "f":
+            return 1
+        return max(1, min(n_steps, WINDOW))
+
+    def march(self, step: Any, x: NDArray | None, y: NDArray) -> None:
+        """Step through time, in compiled code."""
+        if y.shape[0] > 1 and y.size:
+            special = self._specializations.get(step, x, y)
+            marching.march(special, marching.flat_input(x, y), tuple(step.params.values()), y)
+
+    def newton_windows(
+        self,
+        step: Any,
+        x: NDArray | None,
+        y: NDArray,
+        *,
+        guessed: bool,
+        rtol: float,
+        atol: NDArray,
+        maxiter: int,
+        scale: float,
+        window: int,
+    ) -> FusedOutcome:
+        """Solve one window after the other by Newton's method, in compiled code."""
+        return newton.newton_windows(
+            self._specializations.get(step, x, y),
+            marching.flat_input(x, y),
+            tuple(step.params.values()),
+            y,
+            guessed=guessed,
+            rtol=rtol,
+            atol=atol,
+            maxiter=maxiter,
+            scale=scale,
+            window=window,
+        )
+
+
+#: Newton's method beats stepping up to so many Jacobian entries a step.
+MAX_JACOBIAN = 4
+
+#: Steps solved together: their input and iterates stay in the first-level cache.
+WINDOW = 1024

@@ -1,0 +1,65 @@
+"""Stepping through time, compiled; threads over the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from seqsolve_numba.compilation import writable
+from seqsolve_numba.specialization import NDArray, Specialization
+from seqsolve_numba.threads import over_sequences
+
+
+def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> None:
+    """Set ``y[t + 1]`` to ``step(y[t], x[t])`` for all steps and sequences.
+
+    Parameters
+    ----------
+    special : Specialization
+        The step.
+    x : array, shape (n_steps, n_batch, n_inputs)
+        The input.
+    params : tuple of array
+        The parameters.
+    y : array, shape (n_steps + 1, n_batch, n_state)
+        Its first step is given.
+    """
+    kernel = special.kernel(
+        "march",
+        _build,
+        (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp),
+    )
+    over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
+
+
+def _build(special: Specialization) -> Any:
+    n, m = special.shapes.n_state, special.shapes.n_inputs
+    step, argument, parameters = special.step, special.argument, special.parameters
+    new_state, new_input = special.state, special.input
+
+    def kernel(x: Any, params: Any, y: Any, start: int, stop: int) -> None:
+        known_params = parameters(params)
+        state, new, numbers = new_state(y), new_state(y), new_input(x)
+        for k in range(start, stop):
+            for i in range(n):
+                state[i] = y[0, k, i]
+            for t in range(y.shape[0] - 1):
+                for i in range(m):
+                    numbers[i] = x[t, k, i]
+                step(state, argument(numbers), known_params, new)
+                for i in range(n):
+                    state[i] = new[i]
+                    y[t + 1, k, i] = new[i]
+
+    return kernel
+
+
+def flat_input(x: NDArray | None, y: NDArray) -> NDArray:
+    """Return the input as ``(n_steps, n_batch, n_inputs)``."""
+    n_steps, n_batch = y.shape[0] - 1, y.shape[1]
+    if x is None:
+        return np.empty((n_steps, n_batch, 0), y.dtype)
+    x = x.reshape(*x.shape[:2], -1) if x.ndim != 3 else x
+    return np.broadcast_to(x, (n_steps, n_batch, x.shape[2]))

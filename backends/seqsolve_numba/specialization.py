@@ -1,0 +1,193 @@
+"""Element steps compiled for arrays of given shapes and dtypes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from threading import RLock
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import types
+from numba.core.errors import NumbaError
+
+from seqsolve.step import ElementStepError
+from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable
+from seqsolve_numba.intrinsics import Layout, known, known_all, local
+from seqsolve_numba.translate import Translator, check
+
+NDArray = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """All that a step is compiled for, besides its functions.
+
+    Parameters
+    ----------
+    dtype : str
+        Of the state.
+    n_state : int
+        Size of the state.
+    jac_shape : tuple of int
+        Shape of the Jacobian at one position.
+    item : tuple of int or None
+        Shape of the input at one position; None without input.
+    x_dtype : str
+        Of the input.
+    params : tuple of (str, Layout)
+        dtype and layout of every parameter.
+    """
+
+    dtype: str
+    n_state: int
+    jac_shape: tuple[int, ...]
+    item: tuple[int, ...] | None
+    x_dtype: str
+    params: tuple[tuple[str, Layout], ...]
+
+    @classmethod
+    def of(cls, step: Any, x: NDArray | None, y: NDArray) -> Shapes:
+        """Return those of a call."""
+        return cls(
+            dtype=y.dtype.name,
+            n_state=step.n_state,
+            jac_shape=step.jac_shape,
+            item=None if x is None else tuple(x.shape[2:]),
+            x_dtype=y.dtype.name if x is None else x.dtype.name,
+            params=tuple((p.dtype.name, Layout(p.shape, p.strides)) for p in step.params.values()),
+        )
+
+    @property
+    def n_inputs(self) -> int:
+        """How many numbers the input has at one position."""
+        return int(np.prod(self.item)) if self.item is not None else 0
+
+    @property
+    def n_jacobian(self) -> int:
+        """How many numbers the Jacobian has at one position."""
+        return int(np.prod(self.jac_shape))
+
+
+class Specialization:
+    """A step's functions, compiled for some shapes, and the kernels made of them.
+
+    Parameters
+    ----------
+    step : ElementStep
+        The step.
+    shapes : Shapes
+        What to compile it for.
+    """
+
+    def __init__(self, step: Any, shapes: Shapes) -> None:
+        self.shapes = shapes
+        self._step = step
+        self._translator = Translator(np.finfo(shapes.dtype).dtype)
+        self.step = self._translator(step.function)
+        self.jac = None if step.jac_function is None else self._translator(step.jac_function)
+        itemsize = np.dtype(shapes.dtype).itemsize
+        self.state = local(shapes.n_state)
+        self.jacobian = local(shapes.n_jacobian)
+        self.in_shape = known(Layout.contiguous(shapes.jac_shape, itemsize))
+        self.input = local(max(1, shapes.n_inputs))
+        self.argument = self._argument()
+        self.parameters = known_all(tuple(layout for _, layout in shapes.params))
+        self._lock = RLock()
+        self._kernels: dict[str, Kernel] = {}
+
+    def kernel(
+        self, name: str, build: Callable[[Specialization], Any], arguments: tuple[Any, ...]
+    ) -> Kernel:
+        """Return a kernel, compiled on first use.
+
+        Parameters
+        ----------
+        name : str
+            The kernel's.
+        build : callable
+            ``build(specialization)``, its Python function.
+        arguments : tuple of numba.types.Type
+            Types of its arguments.
+        """
+        with self._lock:
+            if name not in self._kernels:
+                content = self._translator.content
+                if content is not None:
+                    content = f"{name} {self.shapes} {content}"
+                try:
+                    self._kernels[name] = compile_kernel(build(self), arguments, content)
+                except (NumbaError, ElementStepError):
+                    self._check()
+                    raise
+            return self._kernels[name]
+
+    @property
+    def x_type(self) -> Any:
+        """The type of the input, ``(n_steps, n_batch, n_inputs)``."""
+        return readable(self.shapes.x_dtype, 3)
+
+    @cached_property
+    def params_type(self) -> Any:
+        """The type of the parameters."""
+        layouts = self.shapes.params
+        return types.Tuple([readable(dtype, len(layout.shape)) for dtype, layout in layouts])
+
+    def _argument(self) -> Any:
+        """Return the compiled function from the numbers of the input to what the step receives."""
+        item = self.shapes.item
+        if item is None:
+            return inlined(lambda numbers: None)
+        if item == ():
+            return inlined(lambda numbers: numbers[0])
+        return known(Layout.contiguous(item, np.dtype(self.shapes.x_dtype).itemsize))
+
+    def _check(self) -> None:
+        """Raise ElementStepError if it is the user's functions that cannot be compiled."""
+        shapes = self.shapes
+        number = numba.from_dtype(np.dtype(shapes.dtype))
+        x_number = numba.from_dtype(np.dtype(shapes.x_dtype))
+        x_types = {None: types.none, (): x_number}
+        x_type = x_types.get(shapes.item, types.Array(x_number, len(shapes.item or ()), "A"))
+        params = types.Tuple(
+            [
+                types.Array(a.dtype, a.ndim, "A", readonly=True) if a.ndim else a.dtype
+                for a in self.params_type
+            ]
+        )
+        vector = types.Array(number, 1, "C")
+        check("step", self._step.function, self.step, (vector, x_type, params, vector))
+        if self.jac is not None:
+            matrix = types.Array(number, len(shapes.jac_shape), "A")
+            check("jac", self._step.jac_function, self.jac, (vector, x_type, params, matrix))
+
+
+class Specializations:
+    """The specializations used last.
+
+    Parameters
+    ----------
+    maximum : int
+        How many to keep.
+    """
+
+    def __init__(self, maximum: int = 256) -> None:
+        self._maximum = maximum
+        self._lock = RLock()
+        self._kept: OrderedDict[Any, Specialization] = OrderedDict()
+
+    def get(self, step: Any, x: NDArray | None, y: NDArray) -> Specialization:
+        """Return the specialization of a step for a call."""
+        shapes = Shapes.of(step, x, y)
+        key = (step.function, step.jac_function, shapes)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = Specialization(step, shapes)
+                if len(self._kept) > self._maximum:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]
