@@ -127,7 +127,8 @@ class Backend(Protocol):
 
         `atol` is a real array of shape ``(n_state,)``. Returns, in host memory
         and per sequence, the first step that fails (``n_steps`` if none does)
-        and the largest ``|y - fy|``. NaN fails, and counts as infinite.
+        and the largest ``|y - fy|``. A residual that is not finite fails, an
+        infinite `y` included; NaN counts as infinite.
         """
         ...
 
@@ -135,10 +136,11 @@ class Backend(Protocol):
         """Advance the iterate `y` in place by one linearised solve.
 
         ``y+[t] = fy[t] + A[t] (y+[t-1] - y[t-1])``, nothing added at ``t = 0``.
-        `fy` may share memory with `y`. Where the new value is not finite, or
+        `fy` and `A` may share memory with `y`. Where the new value is not finite, or
         larger than the square root of the largest number while ``fy`` is not,
         ``fy[t]`` takes its place, or the old ``y[t]`` if that is not finite
-        either; the element's increment is then taken from the value stored.
+        either. Later steps may build on the increment before or after that
+        repair. ``A[0]`` is not read.
         """
         ...
 
