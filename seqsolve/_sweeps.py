@@ -297,7 +297,6 @@ class _WindowSweeps:
         """
         sweeper, n = self.sweeper, rows.stop - rows.start
         passes, change = self._test(old, new)
-        passes = np.minimum(passes, self._first_infinite(old))
         infinite = self._first_infinite(new)
         while True:
             running = self._running()
