@@ -21,7 +21,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "numpydoc",
-    "complete_reference",
+    "reference",
     "executed_docstrings",
     "include_if_present",
     "mathml",
@@ -51,10 +51,7 @@ numpydoc_xref_param_type = False
 numpydoc_validation_checks = {
     "GL03",  # double line breaks
     "GL07",  # sections in the wrong order
-    "PR01",  # parameters missing
     "PR02",  # unknown parameters
-    "PR03",  # parameters in the wrong order
-    "PR04",  # a parameter without a type
     "PR07",  # a parameter without a description
     "RT03",  # a return value without a description
     "SS03",  # a summary without a period
