@@ -32,6 +32,7 @@ _SIZES = (
     (2, 3, 2),
     (3, 1, 3),
     (5, 0, 2),
+    (0, 2, 3),
     (7, 3, 3),
     (33, 2, 8),
     (64, 3, 4),
@@ -59,6 +60,7 @@ def cases() -> Iterator[ConformanceCase]:
             "repairs-non-finite-matrix": _bad_matrix,
             "repairs-non-finite-fy": _bad_image,
             "repairs-overflow": _overflow,
+            "keeps-large-fy": _large_image,
             "repairs-in-long-windows": _long_repair,
         }.items():
             yield ConformanceCase(f"newton_update-{structure}-{name}", partial(check, structure))
@@ -142,7 +144,7 @@ def _sizes(structure: str, backend: Backend) -> None:
 
 def _first_matrix(structure: str, backend: Backend) -> None:
     for _, method, A, fy, y in _each(structure, backend):
-        A[0] = np.nan
+        A[:1] = np.nan
         _check(backend, A, fy, y, method)
 
 
@@ -235,6 +237,16 @@ def _overflow(structure: str, backend: Backend) -> None:
             continue
         A[len(y) // 2] = float(np.finfo(dtype).max) ** 0.75
         with context("A holds numbers beyond the limit"):
+            _check(backend, A, fy, y, method)
+
+
+def _large_image(structure: str, backend: Backend) -> None:
+    """Store an image beyond the limit, however large, rather than what is built on it."""
+    for dtype, method, A, fy, y in _each(structure, backend):
+        if not y.size:
+            continue
+        fy[len(y) // 2, -1] = float(np.finfo(dtype).max) ** 0.75
+        with context("fy holds numbers beyond the limit"):
             _check(backend, A, fy, y, method)
 
 

@@ -53,7 +53,7 @@ def residual_test(
     for k in range(n_batch):
         for t in range(n_steps):
             r = np.abs(y[t, k] - fy[t, k])
-            fails = ~(r <= atol + rtol * np.abs(y[t, k]))
+            fails = ~((r <= atol + rtol * np.abs(y[t, k])) & np.isfinite(r))
             if fails.any() and first[k] == n_steps:
                 first[k] = t
             largest[k] = max(largest[k], *np.where(np.isnan(r), np.inf, r))

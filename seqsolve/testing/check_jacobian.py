@@ -77,8 +77,10 @@ def check_jacobian(
             "`y` must have shape (n_steps, *batch, n_state), with one step or more; "
             f"got {tuple(states.shape)}."
         )
+    if not bool(engine.xp.isfinite(states).all()):
+        raise ValueError("`y` must be finite; got NaN or infinity.")
     problem = Problem(f, jac, x, states[0], backend=engine, n_steps=states.shape[0])
-    if isinstance(problem.jac, str) and problem.jac != "step":
+    if problem.jac != "step" and not callable(problem.jac):
         raise TypeError(f"`jac` must be callable, or None if `f` carries one; got {jac!r}.")
     flat = states.reshape(states.shape[0], problem.n_sequences, problem.n_state)
     flat = engine.asarray(flat, dtype=problem.dtype)
