@@ -75,4 +75,4 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "tutorial": [], "theory": [], "design": []}
+html_sidebars = {"index": [], "tutorial": [], "theory": [], "design": [], "benchmarks/*": []}
