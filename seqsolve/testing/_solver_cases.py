@@ -60,6 +60,7 @@ def cases() -> Iterator[ConformanceCase]:
         "deer-empty": _empty,
         "deer-chaos": _chaos,
         "deer-overflow": _overflow,
+        "deer-not-a-number": _not_a_number,
         "deer-step-that-returns-its-argument": _identity,
         "deeppcr-layers": _layers,
         "sequential": _sequential,
@@ -250,25 +251,45 @@ def _overflow(backend: Backend) -> None:
     """Report that the recurrence itself leaves the range; solve the other sequences."""
     for dtype in real_dtypes(backend):
         x, y0 = np.zeros((30, 3, 1), dtype), np.array([[0.5], [2.0], [0.9]], dtype)
+        finite = 9 if dtype == "float64" else 6
         with context(dtype):
-            solution = deer(
-                lambda y, x: y * y + x,
-                lambda y, x: 2 * y,
-                x,
-                y0,
-                backend=backend,
-                window=30,
-                on_failure="return",
+            _leaves_the_range(backend, lambda y, x: y * y + x, lambda y, x: 2 * y, x, y0, finite)
+
+
+def _not_a_number(backend: Backend) -> None:
+    """Report that the step function gives NaN; solve the other sequences."""
+    for dtype in real_dtypes(backend):
+        x, y0 = np.zeros((30, 3, 1), dtype), np.ones((3, 1), dtype)
+        x[:, 1] = 0.5
+        with context(dtype):
+            _leaves_the_range(
+                backend, lambda y, x: np.sqrt(y) - x, lambda y, x: 0.5 / np.sqrt(y), x, y0, 3
             )
-            finite = 9 if dtype == "float64" else 6
-            equal(solution.success, False, "success")
-            equal(solution.status, Status.NON_FINITE, "status")
-            equal(solution.converged_steps.tolist(), [30, finite, 30], "converged_steps")
-            y = on_backend(backend, solution.y, x.shape, dtype, "y")
-            expected = _oracle.trajectory(lambda y, x: y * y + x, x, y0, 30)
-            for k in (0, 2):
-                close(y[:, k], expected[:, k], solver_tolerance(dtype), f"y[:, {k}]")
-            close(y[:finite, 1], expected[:finite, 1], 1e3 * eps(dtype) * expected[:finite, 1], "y")
+
+
+def _leaves_the_range(
+    backend: Backend,
+    f: Callable[[Any, Any], Any],
+    jac: Callable[[Any, Any], Any],
+    x: HostArray,
+    y0: HostArray,
+    finite: int,
+) -> None:
+    """Expect of three sequences that the second one ends after some finite steps."""
+    dtype = str(y0.dtype)
+    solution = deer(f, jac, x, y0, backend=backend, window=len(x), on_failure="return")
+    equal(solution.success, False, "success")
+    equal(solution.status, Status.NON_FINITE, "status")
+    equal(solution.converged_steps.tolist(), [len(x), finite, len(x)], "converged_steps")
+    y, expected = on_backend(backend, solution.y, x.shape, dtype, "y"), _exact(f, x, y0)
+    for k, n in ((0, len(x)), (1, finite), (2, len(x))):
+        right = expected[:n, k]
+        allowed = solver_tolerance(dtype) + 1e3 * eps(dtype) * np.abs(right)
+        close(y[:n, k], right, allowed, f"y[:, {k}]")
+
+
+def _exact(f: Callable[[Any, Any], Any], x: HostArray, y0: HostArray) -> HostArray:
+    return _oracle.trajectory(f, _oracle.wide(x), y0, len(x))
 
 
 def _identity(backend: Backend) -> None:

@@ -201,7 +201,19 @@ def _add_operators() -> None:
         setattr(Array, name, unary(name))
     for name in ("lt", "le", "eq", "ne", "gt", "ge"):
         setattr(Array, f"__{name}__", binary(f"__{name}__"))
-    for name in "add sub mul truediv floordiv mod pow matmul and or xor".split():
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "truediv",
+        "floordiv",
+        "mod",
+        "pow",
+        "matmul",
+        "and",
+        "or",
+        "xor",
+    ):
         setattr(Array, f"__{name}__", binary(f"__{name}__"))
         setattr(Array, f"__r{name}__", reflected(f"__{name}__"))
         setattr(Array, f"__i{name}__", in_place(f"__i{name}__"))
