@@ -35,7 +35,8 @@ nitpicky = False
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 120
+nb_execution_timeout = 300
+nb_merge_streams = True
 nb_output_stderr = "remove-warn"
 nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
@@ -43,7 +44,7 @@ myst_heading_anchors = 3
 
 # Reference.
 autosummary_generate = True
-autosummary_imported_members = False
+autosummary_ignore_module_all = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import enum
 import importlib
+import inspect
 import re
 from typing import Any
 
@@ -25,11 +26,16 @@ def setup(app: Any) -> dict[str, Any]:
 
 
 def _warn_of_missing_names(app: Any, env: Any) -> None:
-    package = importlib.import_module(app.config.project)
     documented = env.get_domain("py").objects
-    for name in package.__all__:
-        if f"{package.__name__}.{name}" not in documented:
-            logger.warning("the reference lacks %s.%s", package.__name__, name)
+    public = [app.config.project]
+    while public:
+        module = importlib.import_module(public.pop())
+        for name in module.__all__:
+            full = f"{module.__name__}.{name}"
+            if inspect.ismodule(getattr(module, name)):
+                public.append(full)
+            if full not in documented:
+                logger.warning("the reference lacks %s", full)
 
 
 def _skip_named_tuple_fields(
