@@ -316,7 +316,8 @@ class _WindowSweeps:
         lanes = (s.shape[0], prod(sweeper.shape[1:-1]), sweeper.shape[-1])
         finite = sweeper.backend.xp.isfinite(s).reshape(lanes).all(axis=-1)
         fails = ~sweeper.backend.to_numpy(finite)
-        return np.where(fails.any(axis=0), fails.argmax(axis=0), s.shape[0])
+        first: npt.NDArray[np.intp] = np.where(fails.any(axis=0), fails.argmax(axis=0), s.shape[0])
+        return first
 
     def _test(self, old: Array, new: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         sweeper = self.sweeper

@@ -153,7 +153,8 @@ def _pull_back(
         lam = lam + _solve_adjoint(problem, A, rest)[0]
     lam = _step_back(problem, rows, y_prev, g)
     step = _step_vjp(problem, bound, y_prev, lam)
-    return lam, (step.y_prev if problem.batch else step.y_prev[:, None])[0], step
+    y_bar: Array = step.y_prev
+    return lam, (y_bar if problem.batch else y_bar[:, None])[0], step
 
 
 def _step_back(problem: Problem, rows: slice, y_prev: Array, g: Array) -> Array:
@@ -161,7 +162,7 @@ def _step_back(problem: Problem, rows: slice, y_prev: Array, g: Array) -> Array:
     lam = g + 0
     for t in reversed(range(1, g.shape[0])):
         bound = problem.bind(slice(rows.start + t, rows.start + t + 1))
-        back = _step_vjp(problem, bound, y_prev[t : t + 1], lam[t : t + 1]).y_prev
+        back: Array = _step_vjp(problem, bound, y_prev[t : t + 1], lam[t : t + 1]).y_prev
         lam[t - 1] += back[0] if problem.batch else back
     return lam
 
