@@ -1,16 +1,18 @@
 """Measures the table of speeds in one run and prints it as Markdown.
 
-    python asv_benchmarks/speed_report.py [--quick] [--output FILE.md]
+    python asv_benchmarks/speed_report.py [--quick] [--output FILE.md] [--readme README.md]
 
 Every row times all its columns in turn, on the same inputs, and takes each
 one's fastest time. Loops in Python, whose time a step does not depend on the
-length, take the first part of the sequence only. One thread.
+length, take the first part of the sequence only. One thread, so that the time
+is the processor's, which other programs on the machine disturb least.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,11 @@ from peers import jax_scan
 from scipy.signal import lfilter
 
 import seqsolve
+from seqsolve import Status, WindowRecord
 
 N_STEPS = 100_000
 N_LOOP = 2_000
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure the table of speeds.")
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--output", type=Path, help="write the Markdown to this file as well")
+    parser.add_argument(
+        "--readme", type=Path, help="put the parts on GRUs between this file's `figures` marks"
+    )
     arguments = parser.parse_args(argv)
     report = Report(seconds=0.5 if arguments.quick else 5.0)
     parts = [
@@ -43,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "\n\n".join(parts) + "\n"
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
+    if arguments.readme:
+        before, rest = arguments.readme.read_text(encoding="utf-8").split(BEGIN)
+        figures = "\n\n".join(parts[:3])
+        after = rest.split(END)[1]
+        page = f"{before}{BEGIN}\n{figures}\n{END}{after}"
+        arguments.readme.write_text(page, encoding="utf-8")
     print(text)
 
 
@@ -53,7 +66,7 @@ def machine() -> str:
         f"Measured on {details['cpu']} ({details['cores']} cores, one of them used), "
         f"{platform.system()}, Python {platform.python_version()}, NumPy {details['numpy']}, "
         f"Numba {details['numba']}, seqsolve {seqsolve.__version__}. "
-        "Nanoseconds per step; the fastest of interleaved repeats."
+        "Processor time in nanoseconds per step, the least of interleaved repeats."
     )
 
 
@@ -124,7 +137,7 @@ class Report:
             _ns(ns.get("scan")),
             _ns(ns["deer"]),
             f"{ns['loop'] / ns['deer']:.1f}",
-            f"{sum(record.nit for record in history) / len(history):.1f}",
+            _iterations(history),
         ]
 
     def _constant(self, dtype: str) -> list[str]:
@@ -155,7 +168,11 @@ class Report:
 
     def _measure(self, calls: dict[str, tuple[Callable[[], Any], int]]) -> dict[str, float]:
         """Return nanoseconds per step."""
-        best = fastest({k: call for k, (call, _) in calls.items()}, seconds=self.seconds)
+        best = fastest(
+            {name: call for name, (call, _) in calls.items()},
+            seconds=self.seconds,
+            timer=time.process_time,
+        )
         return {name: 1e9 * best[name] / n_steps for name, (_, n_steps) in calls.items()}
 
 
@@ -174,6 +191,12 @@ def _ns(value: float | None) -> str:
     if value is None:
         return "n/a"
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _iterations(history: Sequence[WindowRecord]) -> str:
+    if any(record.status is Status.SEQUENTIAL for record in history):
+        return "stepped"
+    return f"{sum(record.nit for record in history) / len(history):.1f}"
 
 
 def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

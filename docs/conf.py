@@ -21,7 +21,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "numpydoc",
-    "complete_reference",
+    "reference",
     "executed_docstrings",
     "include_if_present",
     "mathml",
@@ -35,7 +35,8 @@ nitpicky = False
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 120
+nb_execution_timeout = 300
+nb_merge_streams = True
 nb_output_stderr = "remove-warn"
 nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
@@ -43,7 +44,7 @@ myst_heading_anchors = 3
 
 # Reference.
 autosummary_generate = True
-autosummary_imported_members = False
+autosummary_ignore_module_all = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
@@ -51,10 +52,7 @@ numpydoc_xref_param_type = False
 numpydoc_validation_checks = {
     "GL03",  # double line breaks
     "GL07",  # sections in the wrong order
-    "PR01",  # parameters missing
     "PR02",  # unknown parameters
-    "PR03",  # parameters in the wrong order
-    "PR04",  # a parameter without a type
     "PR07",  # a parameter without a description
     "RT03",  # a return value without a description
     "SS03",  # a summary without a period
@@ -78,4 +76,4 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "tutorial": [], "theory": [], "design": []}
+html_sidebars = {"index": [], "tutorial": [], "theory": [], "design": [], "benchmarks/*": []}

@@ -106,6 +106,8 @@ def drive(
                 outcome = solve(rows, sequences, _pick(problem, state, sequences), given)
                 states = _put(problem, states, sequences, outcome.y)
                 run.record(rows, sequences, outcome)
+                if reporter.stopped:
+                    run.stop(rows)
             for sequences in run.groups(run.active & run.stepping):
                 states = run.step_through(rows, sequences, states, state)
             store(backend, y, rows, states.reshape(states.shape[0], *problem.shape[1:]))
@@ -153,9 +155,13 @@ class _Run:
         else:
             self.active &= ~failed
             self.residual[failed & (rows.stop < self.problem.n_steps)] = np.inf
-            if worst is Status.STOPPED:
-                self.active[:] = False
-                self.status[self.converged < self.problem.n_steps] = Status.STOPPED
+
+    def stop(self, rows: slice) -> None:
+        """Leave the sequences as they are after some rows, at the callback's wish."""
+        left = self.converged < self.problem.n_steps
+        self.active[:] = False
+        self.status[left] = Status.STOPPED
+        self.residual[left & (rows.stop < self.problem.n_steps)] = np.inf
 
     def step_through(self, rows: slice, sequences: Sequences, states: Array, start: Array) -> Array:
         """Step through what of a window is not yet solved, all from the same step on."""

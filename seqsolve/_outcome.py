@@ -40,6 +40,7 @@ class Reporter:
     ) -> None:
         self._callback = _checks.function("callback", callback, optional=True)
         self._bar = _progress_bar(n_steps) if _checks.boolean("progress", progress) else None
+        self.stopped = False
 
     def __enter__(self) -> Self:
         return self
@@ -55,13 +56,12 @@ class Reporter:
 
     def iteration(self, state: Callable[[], IterationState]) -> bool:
         """Report an iteration, made when needed; return whether the callback asks to stop."""
-        if self._callback is None:
-            return False
-        try:
-            self._callback(state())
-        except StopIteration:
-            return True
-        return False
+        if self._callback is not None:
+            try:
+                self._callback(state())
+            except StopIteration:
+                self.stopped = True
+        return self.stopped
 
     @property
     def follows_iterations(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 GROUP = "seqsolve.backends"
 
 _loaded: dict[str, Any] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # a backend may be built on another one
 
 
 class UnavailableError(Exception):

@@ -107,13 +107,15 @@ class Sweeper:
         """Try the map on the first positions; return the dtype to compute in."""
         if self.n_steps == 0:
             return str(s.dtype)
-        first = self.evaluate(s, slice(0, 1))
-        dtype = np.result_type(str(s.dtype), _checks.dtype_name(first.dtype)).name
-        two = self.evaluate(s, slice(0, min(2, self.n_steps)))
         xp = self.backend.xp
-        difference = xp.abs(two[:1] - first)
-        tolerance = float(np.finfo(dtype).eps) ** 0.5
-        if bool((difference > tolerance * xp.maximum(1, xp.abs(first))).any()):
+        with np.errstate(all="ignore"):
+            first = self.evaluate(s, slice(0, 1))
+            two = self.evaluate(s, slice(0, min(2, self.n_steps)))
+            dtype = np.result_type(str(s.dtype), _checks.dtype_name(first.dtype)).name
+            difference = xp.abs(two[:1] - first)
+            tolerance = float(np.finfo(dtype).eps) ** 0.5
+            differs = bool((difference > tolerance * xp.maximum(1, xp.abs(first))).any())
+        if differs:
             raise ValueError(
                 "`h` must evaluate every position on its own: the first one alone and the first "
                 "two together give different values for the first."
@@ -144,6 +146,9 @@ class Sweeper:
                 if status > Status.SEQUENTIAL:
                     break
                 reporter.advance(window.stop - window.start)
+                if reporter.stopped and window.stop < self.n_steps:
+                    self.status[self.status <= Status.SEQUENTIAL] = Status.STOPPED
+                    break
         self.residual[self.converged < self.n_steps] = np.inf
         if target is not None:
             store(self.backend, target, slice(None), self.s)
@@ -217,6 +222,9 @@ class _WindowSweeps:
         status = self.sweeper.status
         status[status == Status.MAXITER] = self.status = Status.SEQUENTIAL
         while self.first < self.window.stop and self._running().any():
+            if self.reporter.stopped:
+                self.status = Status.STOPPED
+                break
             self._sweep(slice(self.first, self.first + 1))
         self._leave()
         return self.status
@@ -235,6 +243,8 @@ class _WindowSweeps:
         if self.status is Status.CONVERGED:
             if not self._running().any():
                 self.status = Status.NON_FINITE
+            elif self.reporter.stopped:
+                self.status = Status.STOPPED
             elif len(self.residuals) >= self.limit:
                 self.status = Status.MAXITER
         return self.status is Status.CONVERGED
@@ -246,7 +256,7 @@ class _WindowSweeps:
         """Evaluate all that is left at once; keep what already was a fixed point."""
         sweeper = self.sweeper
         new = sweeper.evaluate(sweeper.s, rows)
-        solved = self._solved(sweeper.s[rows], new, rows)
+        solved = self._solved(sweeper.s[rows], new, rows, inner=1)
         if solved:
             change = self._test(sweeper.s[rows][:solved], new[:solved])[1]
             running = self._running()
@@ -262,13 +272,12 @@ class _WindowSweeps:
         for k in range(rows.start, min(rows.start + inner, rows.stop)):
             comb = slice(k, rows.stop, inner)
             sweeper.s[comb] = sweeper.evaluate(sweeper.s, comb)
-        solved = self._solved(old, sweeper.s[rows], rows)
+        solved = self._solved(old, sweeper.s[rows], rows, inner=inner)
         self._advance(min(rows.start + (solved // inner + 1) * inner, rows.stop))
 
     def _advance(self, first: int) -> None:
         self.first = first
-        if self.reporter.iteration(self._state) and first < self.window.stop:
-            self.status = Status.STOPPED
+        self.reporter.iteration(self._state)
 
     def _state(self) -> IterationState:
         return IterationState(
@@ -280,27 +289,35 @@ class _WindowSweeps:
             converged_steps=self.first,
         )
 
-    def _solved(self, old: Array, new: Array, rows: slice) -> int:
+    def _solved(self, old: Array, new: Array, rows: slice, *, inner: int) -> int:
         """Return how many leading rows pass the test in every sequence that runs.
 
-        The value of the row behind them is exact; a sequence in which it is
-        not finite stops running.
+        The values up to the end of the block behind them are exact; a sequence
+        in which one of these is not finite stops running.
         """
         sweeper, n = self.sweeper, rows.stop - rows.start
         passes, change = self._test(old, new)
-        finite = sweeper.backend.to_numpy(
-            sweeper.backend.xp.isfinite(new).reshape(n, -1, self.sweeper.shape[-1]).all(axis=-1)
-        )
+        infinite = self._first_infinite(new)
         while True:
             running = self._running()
             solved = int(passes[running].min(initial=n))
-            broken = running & (passes == solved) & ~finite[min(solved, n - 1)]
-            if solved == n or not broken.any():
+            exact = min(n, (solved // inner + 1) * inner)
+            broken = running & (infinite < exact)
+            if not broken.any():
                 break
             sweeper.status[broken] = Status.NON_FINITE
-            sweeper.converged[broken] = rows.start + solved
+            sweeper.converged[broken] = rows.start + infinite[broken]
         self.residuals.append(float(change[running].max(initial=0.0)))
         return solved
+
+    def _first_infinite(self, s: Array) -> npt.NDArray[np.intp]:
+        """Return each sequence's first row that is not finite, or the number of rows."""
+        sweeper = self.sweeper
+        lanes = (s.shape[0], prod(sweeper.shape[1:-1]), sweeper.shape[-1])
+        finite = sweeper.backend.xp.isfinite(s).reshape(lanes).all(axis=-1)
+        fails = ~sweeper.backend.to_numpy(finite)
+        first: npt.NDArray[np.intp] = np.where(fails.any(axis=0), fails.argmax(axis=0), s.shape[0])
+        return first
 
     def _test(self, old: Array, new: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         sweeper = self.sweeper

@@ -17,6 +17,8 @@ from seqsolve.step import StepCotangents, Tree
 
 __all__ = ["Cotangents", "vjp"]
 
+MAX_REFINEMENTS = 100
+
 
 class Cotangents(NamedTuple):
     """Gradients with respect to everything that a trajectory depends on.
@@ -114,11 +116,12 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     gathered = _Gathered(problem)
     carry = xp.zeros_like(problem.y0)
     if problem.n_steps:
-        for rows in problem.blocks(problem.parallel_window(problem.natural), reverse=True):
-            lam, carry, step = _pull_back(problem, solution.y, rows, g[rows], carry)
-            adjoint[rows] = lam
-            if step is not None:
-                gathered.add(rows, step)
+        with np.errstate(all="ignore"):
+            for rows in problem.blocks(problem.parallel_window(problem.natural), reverse=True):
+                lam, carry, step = _pull_back(problem, solution.y, rows, g[rows], carry)
+                adjoint[rows] = lam
+                if step is not None:
+                    gathered.add(rows, step)
     return Cotangents(
         y0=carry.reshape(problem.shape[1:]),
         x=gathered.x,
@@ -138,17 +141,30 @@ def _pull_back(
     lam, before = _solve_adjoint(problem, A, g)
     if not callable(getattr(problem.step, "vjp", None)):
         return lam, before, None
-    for _ in range(rows.stop - rows.start + 1):
+    for _ in range(MAX_REFINEMENTS):
         step = _step_vjp(problem, bound, y_prev, lam)
         if step.y_prev is None:
             return lam, before, step
         back = step.y_prev if problem.batch else step.y_prev[:, None]
         rest = g[:-1] + back[1:] - lam[:-1]
         if _negligible(problem, rest, lam):
-            break
+            return lam, back[0], step
         rest = problem.backend.xp.concatenate([rest, problem.backend.xp.zeros_like(lam[:1])])
         lam = lam + _solve_adjoint(problem, A, rest)[0]
-    return lam, back[0], step
+    lam = _step_back(problem, rows, y_prev, g)
+    step = _step_vjp(problem, bound, y_prev, lam)
+    y_bar: Array = step.y_prev
+    return lam, (y_bar if problem.batch else y_bar[:, None])[0], step
+
+
+def _step_back(problem: Problem, rows: slice, y_prev: Array, g: Array) -> Array:
+    """Return a window's adjoint from the step's cotangents, one step after the other."""
+    lam = g + 0
+    for t in reversed(range(1, g.shape[0])):
+        bound = problem.bind(slice(rows.start + t, rows.start + t + 1))
+        back: Array = _step_vjp(problem, bound, y_prev[t : t + 1], lam[t : t + 1]).y_prev
+        lam[t - 1] += back[0] if problem.batch else back
+    return lam
 
 
 def _solve_adjoint(problem: Problem, A: Array, g: Array) -> tuple[Array, Array]:
@@ -184,20 +200,26 @@ def _step_vjp(problem: Problem, bound: BoundProblem, y_prev: Array, lam: Array) 
             f"got {tuple(step.y_prev.shape)}."
         )
     if step.x is not None:
-        for (path, leaf), (_, bar) in zip(leaves(bound.x, "x"), leaves(step.x, "x"), strict=True):
-            if tuple(bar.shape) != tuple(leaf.shape):
+        inputs, bars = dict(leaves(bound.x, "x")), dict(leaves(step.x, "x"))
+        if inputs.keys() != bars.keys():
+            raise ValueError(
+                f"`vjp` must return cotangents of {', '.join(inputs)}; got {', '.join(bars)}."
+            )
+        for path, leaf in inputs.items():
+            if tuple(bars[path].shape) != tuple(leaf.shape):
                 raise ValueError(
                     f"`vjp` must return a cotangent of `{path}` of shape {tuple(leaf.shape)}; "
-                    f"got {tuple(bar.shape)}."
+                    f"got {tuple(bars[path].shape)}."
                 )
     return step
 
 
 def _negligible(problem: Problem, rest: Array, lam: Array) -> bool:
-    xp = problem.backend.xp
-    eps = float(np.finfo(problem.dtype).eps)
-    size = xp.abs(lam).max(axis=0, keepdims=True).max(axis=-1, keepdims=True)
-    return bool((xp.abs(rest) <= 64 * eps * size).all())
+    """Return whether what is left is at the level of rounding errors, step by step."""
+    xp, limits = problem.backend.xp, np.finfo(problem.dtype)
+    size = xp.abs(lam).max(axis=-1, keepdims=True)
+    tolerance = 64 * float(limits.eps) * (size[:-1] + size[1:]) + float(limits.tiny)
+    return bool((xp.abs(rest) <= tolerance).all())
 
 
 class _Gathered:

@@ -68,9 +68,10 @@ class Backend(Protocol):
     batch axis, the state last. ``b`` and ``y`` are ``(n_steps, n_batch,
     n_state)``; ``A`` is ``(n_steps, n_batch, n_state)`` for a diagonal
     recurrence and ``(n_steps, n_batch, n_state, n_state)`` for a dense one
-    (block-diagonal ones arrive as dense with a larger batch). Inputs may have
-    any strides, negative and zero ones included, and are never written to
-    unless the method says so.
+    (block-diagonal ones arrive as dense with a larger batch). All arrays of a
+    call have one dtype. Inputs may have any strides, negative and zero ones
+    included, and are never written to unless the method says so. ``n_steps``
+    and ``n_batch`` may be 0.
     """
 
     name: str
@@ -132,7 +133,8 @@ class Backend(Protocol):
 
         `atol` is a real array of shape ``(n_state,)``. Returns, in host memory
         and per sequence, the first step that fails (``n_steps`` if none does)
-        and the largest ``|y - fy|``. NaN fails, and counts as infinite.
+        and the largest ``|y - fy|``. A residual that is not finite fails, an
+        infinite `y` included; NaN counts as infinite.
         """
         ...
 
@@ -140,10 +142,11 @@ class Backend(Protocol):
         """Advance the iterate `y` in place by one linearised solve.
 
         ``y+[t] = fy[t] + A[t] (y+[t-1] - y[t-1])``, nothing added at ``t = 0``.
-        `fy` may share memory with `y`. Where the new value is not finite, or
-        larger than the square root of the largest number while ``fy`` is not,
-        ``fy[t]`` takes its place, or the old ``y[t]`` if that is not finite
-        either; the element's increment is then taken from the value stored.
+        `fy` and `A` may share memory with `y`. Where the new value is not
+        finite, or larger than the square root of the largest number,
+        ``fy[t]`` takes its place, however large, or the old ``y[t]`` if
+        ``fy[t]`` is not finite either. Later steps may build on the increment
+        before or after that repair. ``A[0]`` is not read.
         """
         ...
 

@@ -88,8 +88,10 @@ class PortableBackend:
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """Return each sequence's first failing step and largest residual."""
         xp = self.xp
+        if 0 in y.shape:
+            return np.full(y.shape[1], y.shape[0], np.intp), np.zeros(y.shape[1])
         r = xp.abs(y - fy)
-        fails = ~(r <= atol + rtol * xp.abs(y)).all(axis=-1)
+        fails = ~((r <= atol + rtol * xp.abs(y)) & xp.isfinite(r)).all(axis=-1)
         first = xp.where(fails.any(axis=0), fails.argmax(axis=0), y.shape[0])
         largest = xp.where(xp.isnan(r), xp.inf, r).max(axis=(0, 2))
         return self.to_numpy(first).astype(np.intp), self.to_numpy(largest).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,9 @@ def available() -> bool:
 
 def gru(cell: Any, x: Any, y0: Any) -> Callable[[], Any]:
     """Return a function that runs the cell over its input, and waits for the result."""
+    os.environ.setdefault(
+        "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    )
     import jax
     import jax.numpy as jnp
 

@@ -26,8 +26,13 @@ def _run(app: Any) -> None:
     for name in [package.__name__, *names]:
         if "._" in name:  # private modules and __main__
             continue
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            logger.warning("%s cannot be imported: %s", name, error)
+            continue
         report = io.StringIO()
         with contextlib.redirect_stdout(report):
-            failed = doctest.testmod(importlib.import_module(name)).failed
+            failed = doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed
         if failed:
             logger.warning("examples of %s fail:\n%s", name, report.getvalue())

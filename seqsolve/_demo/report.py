@@ -18,7 +18,8 @@ from seqsolve._demo.table import WIDTH, format_table
 from seqsolve.backend import Backend, get_backend
 from seqsolve.solution import Solution
 
-_REPEATS = 3
+#: Seconds for which seqsolve is called again and again, if the loop took as long.
+_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Measurement:
     deviation, size : float
         Largest absolute difference from the loop, and largest value of that.
     loop, first, seconds : float
-        Seconds that the loop took, seqsolve's first call, and its fastest
-        call after that.
+        Seconds that the loop took, seqsolve's first call, and on average its
+        calls after that.
     """
 
     example: Example
@@ -97,10 +98,12 @@ def measure(example: Example, engine: Backend) -> Measurement:
 
     loop, expected = _timed(example.loop)
     first, solution = _timed(solve)
-    seconds = min(_timed(solve)[0] for _ in range(_REPEATS))
+    times: list[float] = []
+    while sum(times) < min(loop, _SECONDS):
+        times.append(_timed(solve)[0])
     deviation = float(np.abs(engine.to_numpy(solution.y) - expected).max())
     size = float(np.abs(expected).max())
-    return Measurement(example, solution, deviation, size, loop, first, seconds)
+    return Measurement(example, solution, deviation, size, loop, first, sum(times) / len(times))
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -151,8 +154,9 @@ def _results(measurements: list[Measurement]) -> str:
     table = format_table(header, rows, numbers=header[1:])
     firsts = ", ".join(f"{m.first:.2f} s" for m in measurements)
     note = (
-        f"seqsolve: the fastest of {_REPEATS} calls after a first one, which took {firsts}. First "
-        "calls compile where they must; the result is kept on disk for the next time. Deviation: "
-        "largest absolute difference from the loop, of the largest value."
+        f"seqsolve: mean of all calls in {_SECONDS} s or as long as the loop took, after a first "
+        f"one, which took {firsts}. First calls compile where they must; the result is kept on "
+        "disk for the next time. Deviation: largest absolute difference from the loop, of the "
+        "largest value."
     )
     return f"{table}\n\n{textwrap.fill(note, WIDTH)}"

@@ -524,6 +524,15 @@ def test_large_complex_residuals_do_not_overflow():
     assert largest[0] == pytest.approx(5e30)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_infinite_iterate_never_passes(dtype):
+    y, fy = np.zeros((300, 1, 2), dtype), np.zeros((300, 1, 2), dtype)
+    y[217, 0, 1] = np.inf
+    first, largest = BACKEND.residual_test(y, fy, 0.1, np.full(2, 0.1, np.finfo(dtype).dtype))
+    assert first[0] == 217
+    assert largest[0] == np.inf
+
+
 # --- the rest -----------------------------------------------------------------------------------
 
 

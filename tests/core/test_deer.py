@@ -690,6 +690,24 @@ def test_callback_stops_the_solver(on_iteration):
     assert_solves(resumed, r.f, r.x, r.y0, slack=10)
 
 
+@pytest.mark.parametrize("stop_at", [10, 20, 30])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_callback_stops_at_the_end_of_a_window(stop_at, batch):
+    """The iteration that solves a window is no exception, but for the last window."""
+    r = random_recurrence("dense", np.random.default_rng(26), 30, batch)
+
+    def callback(state):
+        if state.converged_steps == stop_at:
+            raise StopIteration
+
+    solution = seqsolve.deer(r.f, r.jac, r.x, r.y0, window=10, callback=callback)
+    assert (solution.converged_steps == stop_at).all()
+    assert len(solution.history) == stop_at / 10
+    assert solution.success == (stop_at == 30)
+    assert solution.status is (Status.CONVERGED if stop_at == 30 else Status.STOPPED)
+    assert np.isinf(solution.residual).all() == (stop_at < 30)
+
+
 def test_states_that_the_callback_sees():
     r = random_recurrence("dense", np.random.default_rng(27), 60, (3,), gain=0.9)
     states = []

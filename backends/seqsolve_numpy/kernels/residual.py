@@ -76,7 +76,8 @@ def _kernel(number: type[np.floating[Any]], index: type[np.signedinteger[Any]]) 
                 u, v, row = span(y, r * fold, start, n), span(fy, r * fold, start, n), index(r)
                 for lane in range(n):
                     error = magnitude(u[lane] - v[lane])
-                    passes = error <= tolerance[lane] + rtol * magnitude(u[lane])
+                    bound = tolerance[lane] + rtol * magnitude(u[lane])
+                    passes = (error <= bound) & (error < np.inf)
                     if not passes and fails[lane] > row:
                         fails[lane] = row
                     if not error <= peak[lane]:

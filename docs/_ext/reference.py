@@ -1,0 +1,64 @@
+"""What the reference needs beside autosummary and numpydoc."""
+
+from __future__ import annotations
+
+import collections
+import enum
+import importlib
+import inspect
+import re
+from typing import Any
+
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+_NamedTupleField = type(collections.namedtuple("_Example", "field").field)
+_SHAPE = re.compile(r"shape \([^()]*\)")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register what is done."""
+    app.connect("env-check-consistency", _warn_of_missing_names)
+    app.connect("autodoc-skip-member", _skip_named_tuple_fields)
+    app.connect("autodoc-process-docstring", _escape_shapes, priority=100)
+    app.connect("autodoc-process-docstring", _list_meanings, priority=900)
+    return {"parallel_read_safe": True}
+
+
+def _warn_of_missing_names(app: Any, env: Any) -> None:
+    documented = env.get_domain("py").objects
+    public = [app.config.project]
+    while public:
+        module = importlib.import_module(public.pop())
+        for name in module.__all__:
+            full = f"{module.__name__}.{name}"
+            if inspect.ismodule(getattr(module, name)):
+                public.append(full)
+            if full not in documented:
+                logger.warning("the reference lacks %s", full)
+
+
+def _skip_named_tuple_fields(
+    app: Any, what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave out fields that the class itself describes."""
+    return True if isinstance(obj, _NamedTupleField) else None
+
+
+def _escape_shapes(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Keep the star of ``shape (n_steps, *batch)`` from beginning an emphasis."""
+    lines[:] = [_SHAPE.sub(lambda m: m[0].replace("*", r"\*"), line) for line in lines]
+
+
+def _list_meanings(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """List the members of an enumeration that explains them."""
+    if not (isinstance(obj, enum.EnumMeta) and hasattr(obj, "meaning")):
+        return
+    lines.append("")
+    for member in obj:
+        lines += [f"``{member.name}`` = {member.value}", f"    {member.meaning} {member.advice}"]
+    lines.append("")

@@ -1,0 +1,8 @@
+"""Puts the second distribution that the tests need where installed ones are found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "support" / "loopback"))
