@@ -143,12 +143,16 @@ def _frame(
     y_prev: Array, x: Array | None, params: tuple[Any, ...]
 ) -> tuple[tuple[int, ...], Array | None, tuple[int, ...], Any]:
     """Return the leading axes of the result, the input, the shape of its items, and a dtype."""
-    dtypes = [a.dtype for a in (y_prev, x, *params) if a is not None]
     lead, item = tuple(y_prev.shape[:-1]), ()
     if x is not None:
         item = tuple(x.shape[len(lead) :])
         lead = np.broadcast_shapes(lead, tuple(x.shape[: len(lead)]))
-    return lead, x, item, np.result_type(*dtypes)
+    return lead, x, item, result_dtype(y_prev, x, params)
+
+
+def result_dtype(y_prev: Array, x: Array | None, params: tuple[Any, ...]) -> Any:
+    """Return the dtype of the result."""
+    return np.result_type(*(a.dtype for a in (y_prev, x, *params) if a is not None))
 
 
 def _numbers(params: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -237,6 +237,8 @@ class Problem:
     @cached_property
     def natural(self) -> Structure:
         """The structure of the exact Jacobian, as its source gives it."""
+        if self.jac == "step" and isinstance(self.step, ElementStep):
+            return jacobians.structure_of(self.step.jac_shape, (self.n_state,))
         target = self.target
         if isinstance(self.jac, str) and self.jac != "step":
             if target is not None and target.kind == "block_diagonal" and not target.block_size:
@@ -277,6 +279,10 @@ class Problem:
     def _probe_step(self) -> None:
         """Try the step on two steps: shapes, dtypes, and that steps and sequences are apart."""
         if self.n_steps == 0 or self.n_sequences == 0:
+            return
+        if self.fused is not None:
+            self.dtype = _checks.dtype_name(self.step.result_dtype(self.y0, self.x))
+            self.y0 = self.backend.asarray(self.y0, dtype=self.dtype)
             return
         with np.errstate(all="ignore"):
             y1 = self.bind(slice(0, 1)).raw(self.y0[None])

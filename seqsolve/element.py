@@ -83,6 +83,10 @@ class ElementStep:
         shapes = {"diagonal": (n,), "dense": (n, n)}
         return shapes.get(self.jac_structure.kind, (n // k, k, k))
 
+    def result_dtype(self, y_prev: Array, x: Array | None) -> np.dtype[Any]:
+        """Return the dtype in which new states are computed."""
+        return _lanes.result_dtype(y_prev, x, tuple(self._params.values()))
+
     def __call__(self, y_prev: Array, x: Array | None, /) -> Array:
         """Return the new states.
 

@@ -74,7 +74,7 @@ def compile_kernel(
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Return `function` compiled into those that call it."""
-    return numba.njit(forceinline=True, **OPTIONS)(function)
+    return numba.njit(inline="always", **OPTIONS)(function)
 
 
 def readable(dtype: Any, ndim: int, layout: str = "A") -> types.Array:

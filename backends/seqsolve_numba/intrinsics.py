@@ -90,6 +90,25 @@ def known_all(layouts: tuple[Layout, ...]) -> Any:
     return intrinsic(typed)
 
 
+def _ahead(typing_context: Any, array: types.Array, n_values: types.Type) -> Any:
+    """Return `array` as seen from `n_values` further on along its last, contiguous axis.
+
+    Unlike a slice it leaves no doubt about the sign of the indices, so that
+    loops over it need no gathers.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        moved = make_array(array)(context, builder, arguments[0])
+        moved.data = builder.gep(moved.data, [arguments[1]])
+        moved.meminfo = cgutils.get_null_value(moved.meminfo.type)
+        return moved._getvalue()
+
+    return array(array, types.intp), generate
+
+
+ahead: Any = intrinsic(_ahead)
+
+
 def _type_of(array: types.Array, layout: Layout) -> types.Array:
     return types.Array(array.dtype, len(layout.shape), "A", readonly=not array.mutable)
 

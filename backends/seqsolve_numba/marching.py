@@ -48,6 +48,8 @@ def _build(special: Specialization) -> Any:
             for t in range(y.shape[0] - 1):
                 for i in range(m):
                     numbers[i] = x[t, k, i]
+                for i in range(n):
+                    new[i] = np.nan
                 step(state, argument(numbers), known_params, new)
                 for i in range(n):
                     state[i] = new[i]

@@ -10,7 +10,7 @@ from numba import types
 
 from seqsolve.backend import FusedOutcome
 from seqsolve_numba.compilation import inlined, readable, real, writable
-from seqsolve_numba.intrinsics import Layout, known, local
+from seqsolve_numba.intrinsics import Layout, ahead, known, local
 from seqsolve_numba.specialization import NDArray, Specialization
 from seqsolve_numba.threads import over_sequences
 
@@ -152,24 +152,20 @@ def _build(special: Specialization) -> Any:
 
 
 def _sweep(special: Specialization) -> Any:
-    """Return the compiled function that tests an iterate and computes the next, in one pass."""
-    shapes = special.shapes
-    n, m, n_jac = shapes.n_state, shapes.n_inputs, shapes.n_jacobian
-    width = 1 if shapes.jac_shape == (n,) else shapes.jac_shape[-1]
-    step, jac, argument, parameters = (
-        special.step,
-        special.jac,
-        special.argument,
-        special.parameters,
-    )
-    new_state, new_jacobian = special.state, special.jacobian
-    new_input, in_shape = special.input, special.in_shape
-    itemsize = np.dtype(shapes.dtype).itemsize
-    tile = TILE
-    images, slopes = local(n * tile), local(n_jac * tile)
+    """Return the compiled function that tests an iterate and computes the next, in one pass.
+
+    A tile of positions after the other is evaluated and tested in vector
+    instructions; then the recurrence goes through it.
+    """
+    n = special.shapes.n_state
+    itemsize = np.dtype(special.shapes.dtype).itemsize
+    n_jac, tile = special.shapes.n_jacobian, TILE
+    images, slopes, errors = local(n * tile), local(n_jac * tile), local(tile)
     by_state = known(Layout.contiguous((n, tile), itemsize))
     by_entry = known(Layout.contiguous((n_jac, tile), itemsize))
-    flags = local(tile)
+    parameters, new_state = special.parameters, special.state
+    evaluate, test = _evaluate(special), _test(n)
+    advance, repair = _advance(special, repairing=False), _advance(special, repairing=True)
 
     def sweep(
         inputs: Any,
@@ -185,67 +181,141 @@ def _sweep(special: Specialization) -> Any:
     ) -> Any:
         known_params = parameters(params)
         f, A = by_state(images(old)), by_entry(slopes(old))
-        state, image, numbers = new_state(old), new_state(old), new_input(inputs)
-        slope = new_jacobian(old)
-        change, value = new_state(old), new_state(old)
-        error, excess = flags(old), flags(old)
-        front = size
-        zero = rtol * 0
-        peak, solved_peak = zero, zero
+        change, before = new_state(old), new_state(old)
+        error, excess, worst = errors(old), errors(old), errors(old)
+        front, zero = size, rtol * 0
+        solved_peak = zero
         for i in range(n):
             change[i] = zero
             new[i, base] = old[i, base]
+        for p in range(tile):
+            worst[p] = zero
         for begin in range(base, size, tile):
             count = min(tile, size - begin)
+            evaluate(inputs, known_params, old, begin, count, scale, f, A)
+            test(old, begin, count, rtol, atol, f, error, excess)
+            first = 0
+            if front == size:
+                while first < count and excess[first] <= zero:
+                    for i in range(n):
+                        new[i, begin + first + 1] = old[i, begin + first + 1]
+                    first += 1
+                if first < count:
+                    front = begin + first
+                    for p in range(tile):
+                        solved_peak = max(solved_peak, worst[p])
+                    for p in range(first):
+                        solved_peak = max(solved_peak, error[p])
             for p in range(count):
-                for i in range(n):
-                    state[i] = old[i, begin + p]
-                for i in range(m):
-                    numbers[i] = inputs[i, begin + p]
-                x = argument(numbers)
-                step(state, x, known_params, image)
-                jac(state, x, known_params, in_shape(slope))
-                for i in range(n):
-                    f[i, p] = image[i]
-                for i in range(n_jac):
-                    A[i, p] = slope[i] * scale
-            for p in range(count):
-                error[p] = zero
-                excess[p] = zero
+                worst[p] = error[p] if error[p] > worst[p] else worst[p]
             for i in range(n):
-                tolerance = atol[i]
-                for p in range(count):
-                    now = old[i, begin + p + 1]
-                    r = abs(now - f[i, p])
-                    if not r <= error[p]:
-                        error[p] = r if r < np.inf else np.inf
-                    if not r <= tolerance + rtol * abs(now):
-                        excess[p] = 1
-            for p in range(count):
-                q = begin + p + 1
-                peak = max(peak, error[p])
-                if front == size:
-                    if excess[p] == 0:
-                        solved_peak = peak
-                        for i in range(n):
-                            new[i, q] = old[i, q]
-                        continue
-                    front = q - 1
+                before[i] = change[i]
+            if not advance(old, new, begin, first, count, f, A, limit, change) <= limit:
+                repair(old, new, begin, first, count, f, A, limit, before)
                 for i in range(n):
-                    first = i - i % width
-                    total = f[i, p]
-                    for j in range(width):
-                        total += A[i * width + j, p] * change[first + j]
-                    value[i] = total
-                for i in range(n):
-                    if not abs(value[i]) <= limit:
-                        if np.isfinite(f[i, p]):
-                            value[i] = f[i, p]
-                        else:
-                            value[i] = old[i, q]
-                for i in range(n):
-                    change[i] = value[i] - old[i, q]
-                    new[i, q] = value[i]
+                    change[i] = before[i]
+        peak = zero
+        for p in range(tile):
+            peak = max(peak, worst[p])
         return front, peak, solved_peak
 
     return inlined(sweep)
+
+
+def _evaluate(special: Specialization) -> Any:
+    """Return the compiled function that evaluates step and Jacobian on a tile."""
+    n, m, n_jac = special.shapes.n_state, special.shapes.n_inputs, special.shapes.n_jacobian
+    step, jac, argument = special.step, special.jac, special.argument
+    new_state, new_jacobian = special.state, special.jacobian
+    new_input, in_shape = special.input, special.in_shape
+
+    def evaluate(
+        inputs: Any, params: Any, old: Any, begin: int, count: int, scale: Any, f: Any, A: Any
+    ) -> None:
+        state, image, numbers = new_state(old), new_state(old), new_input(inputs)
+        slope = new_jacobian(old)
+        y_prev, u = ahead(old, begin), ahead(inputs, begin)
+        for p in range(count):
+            for i in range(n):
+                state[i] = y_prev[i, p]
+                image[i] = np.nan
+            for i in range(n_jac):
+                slope[i] = np.nan
+            for i in range(m):
+                numbers[i] = u[i, p]
+            x = argument(numbers)
+            step(state, x, params, image)
+            jac(state, x, params, in_shape(slope))
+            for i in range(n):
+                f[i, p] = image[i]
+            for i in range(n_jac):
+                A[i, p] = slope[i] * scale
+
+    return inlined(evaluate)
+
+
+def _test(n: int) -> Any:
+    """Return the compiled function that takes the residuals of a tile."""
+
+    def test(
+        old: Any, begin: int, count: int, rtol: Any, atol: Any, f: Any, error: Any, excess: Any
+    ) -> None:
+        y = ahead(old, begin + 1)
+        for p in range(count):
+            error[p] = 0
+            excess[p] = 0
+        for i in range(n):
+            tolerance = atol[i]
+            for p in range(count):
+                now = y[i, p]
+                r = abs(now - f[i, p])
+                excess[p] = excess[p] if r <= tolerance + rtol * abs(now) else 1
+                r = r if r < np.inf else np.inf
+                error[p] = r if r > error[p] else error[p]
+
+    return inlined(test)
+
+
+def _advance(special: Specialization, *, repairing: bool) -> Any:
+    """Return the compiled function that takes the recurrence through a tile.
+
+    It returns a bound of the magnitude of the new values.
+    """
+    n, shape = special.shapes.n_state, special.shapes.jac_shape
+    width = 1 if shape == (n,) else shape[-1]
+    new_state = special.state
+
+    def advance(
+        old: Any,
+        new: Any,
+        begin: int,
+        first: int,
+        count: int,
+        f: Any,
+        A: Any,
+        limit: Any,
+        change: Any,
+    ) -> Any:
+        value = new_state(old)
+        f, A = ahead(f, first), ahead(A, first)
+        y, y_new = ahead(old, begin + first + 1), ahead(new, begin + first + 1)
+        for p in range(count - first):
+            for i in range(n):
+                total = f[i, p]
+                for j in range(width):
+                    total += A[i * width + j, p] * change[i - i % width + j]
+                value[i] = total
+            if repairing:
+                for i in range(n):
+                    if not abs(value[i]) <= limit:
+                        value[i] = f[i, p] if np.isfinite(f[i, p]) else y[i, p]
+            for i in range(n):
+                change[i] = value[i] - y[i, p]
+                y_new[i, p] = value[i]
+        bound = limit * 0
+        for i in range(n):
+            for p in range(count - first):
+                bound += abs(y_new[i, p])
+        return bound
+
+    return inlined(advance)
