@@ -1,8 +1,10 @@
 """Sequential computations, solved in parallel."""
 
+import importlib as _importlib
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-from seqsolve import models, testing
 from seqsolve.adjoint import Cotangents, vjp
 from seqsolve.backend import (
     BackendUnavailableError,
@@ -33,6 +35,9 @@ from seqsolve.solution import (
     WindowRecord,
 )
 from seqsolve.step import ElementStepError
+
+if _TYPE_CHECKING:
+    from seqsolve import models, testing
 
 __version__ = _version("seqsolve")
 
@@ -68,3 +73,14 @@ __all__ = [
     "triangular_map",
     "vjp",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """Load the subpackages that most programs do not need when they are first asked for."""
+    if name in ("models", "testing"):
+        return _importlib.import_module(f"seqsolve.{name}")
+    raise AttributeError(f"module 'seqsolve' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

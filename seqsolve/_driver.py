@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsolve import _replay
+from seqsolve._mapped import MappedArrays
 from seqsolve._march import march
 from seqsolve._outcome import Reporter, allocate, store
 from seqsolve._problem import Problem, Sequences
+from seqsolve._tree import leaves
 from seqsolve.backend import Array
 from seqsolve.solution import Solution, Status, WindowRecord
 
@@ -96,6 +98,7 @@ def drive(
     run.stepping[:] = solve is None
     y = allocate(backend, out, problem.shape, problem.dtype)
     state = problem.y0
+    mapped = MappedArrays([y, guess, *(leaf for _, leaf in leaves(problem.x, "x"))])
     with np.errstate(all="ignore"):
         for rows in problem.blocks(window):
             part = _guess(problem, guess, rows)
@@ -111,7 +114,8 @@ def drive(
             for sequences in run.groups(run.active & run.stepping):
                 states = run.step_through(rows, sequences, states, state)
             store(backend, y, rows, states.reshape(states.shape[0], *problem.shape[1:]))
-            state = states[-1]
+            state = states[-1] + 0
+            mapped.advance(rows.stop - rows.start)
             reporter.advance(rows.stop - rows.start)
     return run.solution(y)
 

@@ -14,6 +14,9 @@ from seqsolve._problem import Problem, Sequences
 from seqsolve.backend import Array
 from seqsolve.solution import IterationState, Status
 
+#: Relative tolerances below this multiple of the unit roundoff resolve rounding errors.
+ROUNDING_LEVEL = 16
+
 
 @dataclass(frozen=True)
 class Newton:
@@ -57,6 +60,8 @@ class Newton:
         residuals = []
         for nit in range(self.maxiter + 1):
             running.evaluate()
+            if nit == 1 < self.maxiter and guess is None:
+                running.doubt_constant_guess()
             residuals.append(running.largest_residual)
             stop = nit > 0 and self.reporter.iteration(partial(running.report, nit))
             running.retire()
@@ -122,6 +127,19 @@ class _Running:
         self.low = int(self.prefix.min(initial=self.n_steps))
         self.current_residual = np.maximum(self.frozen_residual, largest)
         self.largest_residual = float(self.current_residual.max(initial=0.0))
+
+    def doubt_constant_guess(self) -> None:
+        """Ask for a second update where the tolerance is at the level of rounding errors.
+
+        At a constant state, a step function rounds the same way at every step.
+        Such errors add up over the memory of the recurrence, where those of a
+        varying state average out.
+        """
+        eps = float(np.finfo(self.problem.dtype).eps)
+        if self.newton.rtol < ROUNDING_LEVEL * eps:
+            doubtful = self.current_residual > 0
+            self.prefix[doubtful] = np.minimum(self.prefix, self.exact)[doubtful]
+            self.low = int(self.prefix.min(initial=self.n_steps))
 
     def report(self, iteration: int) -> IterationState:
         """Return what the callback is told."""

@@ -192,12 +192,12 @@ def _growth(solution: Solution) -> float | None:
 def _at_rounding_level(solution: Solution) -> bool:
     if solution.status is not Status.MAXITER or solution.problem is None:
         return False
-    residual = solution.residual[np.isfinite(solution.residual)]
+    residual = solution.history[-1].residuals[-1]
     stop = int(solution.converged_steps.min())
     last = previous_states(solution.problem, solution.y, slice(max(0, stop - 512), stop))
     size = np.abs(solution.problem.backend.to_numpy(last)).max(initial=1.0)
     eps = np.finfo(solution.problem.dtype).eps
-    return residual.size > 0 and bool(residual.max() <= 64 * eps * size)
+    return bool(residual <= 64 * eps * size)
 
 
 def _norm(xp: Any, v: Array) -> Array:

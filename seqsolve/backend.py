@@ -297,7 +297,12 @@ def get_backend(name: str) -> Backend:
 
 
 def available_backends() -> list[str]:
-    """Return the names of the backends that can run here, in alphabetical order.
+    """Return the names of the backends that can run here.
+
+    Returns
+    -------
+    list of str
+        In alphabetical order.
 
     Examples
     --------
@@ -319,7 +324,18 @@ def backend_status(name: str) -> BackendStatus:
     Returns
     -------
     BackendStatus
-        Never raises for a backend that is merely unavailable.
+        Also for a backend that is installed but cannot run.
+
+    Raises
+    ------
+    ValueError
+        No installed package registers a backend of that name.
+
+    Examples
+    --------
+    >>> import seqsolve
+    >>> seqsolve.backend_status("numpy").available
+    True
     """
     distribution = _registry.distribution(name)
     try:

@@ -68,14 +68,24 @@ class PortableBackend:
         method: str,
         out: Array | None,
     ) -> Array:
-        """Solve the recurrence by the named method; ``"auto"`` is the scan."""
+        """Solve the recurrence by the named method; ``"auto"`` is the scan.
+
+        The parallel methods multiply many matrices. In single precision the
+        products would be off by more than all steps together, so they are
+        computed in double precision.
+        """
         if transpose and A.ndim > b.ndim:
             A = A.swapaxes(-1, -2)
         if reverse:
             A, b = A[::-1], b[::-1]
         if y0 is not None and b.shape[0]:
             b = self.xp.concatenate([b[:1] + _apply(self.xp, A[:1], y0[None]), b[1:]])
-        y = _SOLVERS[method](self.xp, A, b)
+        dtype = np.result_type(str(A.dtype), str(b.dtype)).name
+        if method != "sequential" and dtype in _DOUBLE:
+            A, b = self.asarray(A, dtype=_DOUBLE[dtype]), self.asarray(b, dtype=_DOUBLE[dtype])
+            y = self.asarray(_SOLVERS[method](self.xp, A, b), dtype=dtype)
+        else:
+            y = _SOLVERS[method](self.xp, A, b)
         if reverse:
             y = y[::-1]
         if out is None:
@@ -210,6 +220,8 @@ def _apply(xp: Any, A: Array, v: Array) -> Array:
         return xp.matmul(A, v[..., None])[..., 0]
     return A * v
 
+
+_DOUBLE = {"float32": "float64", "complex64": "complex128"}
 
 _SOLVERS = {
     "auto": scan,

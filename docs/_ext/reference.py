@@ -20,6 +20,7 @@ def setup(app: Any) -> dict[str, Any]:
     """Register what is done."""
     app.connect("env-check-consistency", _warn_of_missing_names)
     app.connect("autodoc-skip-member", _skip_named_tuple_fields)
+    app.connect("autodoc-process-signature", _no_arguments_of_protocols)
     app.connect("autodoc-process-docstring", _escape_shapes, priority=100)
     app.connect("autodoc-process-docstring", _list_meanings, priority=900)
     return {"parallel_read_safe": True}
@@ -43,6 +44,13 @@ def _skip_named_tuple_fields(
 ) -> bool | None:
     """Leave out fields that the class itself describes."""
     return True if isinstance(obj, _NamedTupleField) else None
+
+
+def _no_arguments_of_protocols(
+    app: Any, what: str, name: str, obj: Any, options: Any, arguments: str, returns: str
+) -> tuple[str, str] | None:
+    """A protocol is not called to make an object."""
+    return ("", "") if what == "class" and getattr(obj, "_is_protocol", False) else None
 
 
 def _escape_shapes(

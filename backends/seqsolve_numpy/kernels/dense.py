@@ -85,7 +85,7 @@ def _in_registers(n: int, by_rows: bool, newton: bool) -> Any:
             for t in range(b.shape[0]):
                 c, z = row(b, (t, k)), row(y, (t, k))
                 for i in range(n):
-                    new[i] = c[i]
+                    new[i] = 0 if newton else c[i]
                 if not (fresh and t == 0):
                     if by_rows:
                         add_product_by_rows(A, t, k, s, new)
@@ -109,7 +109,7 @@ def _interleaved(n: int, by_rows: bool, newton: bool) -> Any:
                 c, z = row(b, (t, k)), row(y, (t, k))
                 for i in range(n):
                     s[i] = state[k, i]
-                    new[i] = c[i]
+                    new[i] = 0 if newton else c[i]
                 if not (fresh and t == 0):
                     if by_rows:
                         add_product_by_rows(A, t, k, s, new)
@@ -133,7 +133,7 @@ def _long(by_rows: bool, newton: bool) -> Any:
             for k in range(b.shape[1]):
                 c, z, s = row(b, (t, k)), row(y, (t, k)), row(state, (k,))
                 for i in range(n):
-                    new[i] = c[i]
+                    new[i] = 0 if newton else c[i]
                 if not (fresh and t == 0):
                     if by_rows:
                         add_long_product_by_rows(A, t, k, s, new)

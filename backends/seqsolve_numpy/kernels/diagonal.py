@@ -69,10 +69,10 @@ def _in_registers(n: int, newton: bool) -> Any:
             a, c, z = span(A, t, 0, n), span(b, t, 0, n), span(y, t, 0, n)
             if fresh and t == 0:
                 for i in range(n):
-                    s[i] = c[i]
+                    s[i] = 0 if newton else c[i]
             else:
                 for i in range(n):
-                    s[i] = c[i] + a[i] * s[i]
+                    s[i] = a[i] * s[i] if newton else c[i] + a[i] * s[i]
             if newton:
                 advance_newton(s, c, z, s, limit)
             else:
@@ -93,10 +93,10 @@ def _in_memory(newton: bool) -> Any:
                 a, c, z = span(A, t, start, n), span(b, t, start, n), span(y, t, start, n)
                 if fresh and t == 0:
                     for i in range(n):
-                        s[i] = c[i]
+                        s[i] = 0 if newton else c[i]
                 else:
                     for i in range(n):
-                        s[i] = c[i] + a[i] * s[i]
+                        s[i] = a[i] * s[i] if newton else c[i] + a[i] * s[i]
                 if newton:
                     advance_newton(s, c, z, s, limit)
                 else:

@@ -45,6 +45,24 @@ def _size_bound(value: Any) -> Any:
     return of_complex if isinstance(value, types.Complex) else of_real
 
 
+def increment(fy: Any, y: Any, product: Any) -> Any:
+    """Return ``(fy - y) + product``, added up in this order.
+
+    In ``(fy + product) - y``, an increment of a few units in the last place of
+    `y` would be rounded to a whole number of them at every step, and never
+    decay.
+    """
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(increment, jit_options={"fastmath": set(FASTMATH - {"reassoc"})})
+def _increment(fy: Any, y: Any, product: Any) -> Any:
+    def of_any(fy: Any, y: Any, product: Any) -> Any:
+        return (fy - y) + product
+
+    return of_any
+
+
 def magnitude(value: Any) -> Any:
     """Return ``abs(value)``, without overflow; NaN where any part is NaN."""
     raise NotImplementedError("only for compiled code")

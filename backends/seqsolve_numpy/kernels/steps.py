@@ -11,7 +11,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from seqsolve_numpy.kernels.access import row
-from seqsolve_numpy.kernels.scalars import size_bound, within
+from seqsolve_numpy.kernels.scalars import increment, size_bound, within
 
 
 @register_jitable(inline="always")
@@ -23,23 +23,27 @@ def advance(new: Any, y: Any, state: Any) -> None:
 
 
 @register_jitable(inline="always")
-def advance_newton(new: Any, fy: Any, y: Any, state: Any, limit: Any) -> None:
-    """Finish a step of the Newton update: repair `new`, store it, keep its increment.
+def advance_newton(product: Any, fy: Any, y: Any, state: Any, limit: Any) -> None:
+    """Finish a step of the Newton update: repair and store ``fy + product``, keep its increment.
 
-    `new` and `state` may be the same vector. One sum over the whole vector
+    `product` and `state` may be the same vector. One sum over the whole vector
     tells whether any entry can need repair.
     """
-    total = size_bound(new[0])
+    total = size_bound(fy[0] + product[0])
     for i in range(1, state.shape[0]):
-        total += size_bound(new[i])
-    if not total <= limit:
+        total += size_bound(fy[i] + product[i])
+    if total <= limit:
         for i in range(state.shape[0]):
-            if not within(new[i], limit):
-                new[i] = fy[i] if np.isfinite(fy[i]) else y[i]
-    for i in range(state.shape[0]):
-        old = y[i]
-        y[i] = new[i]
-        state[i] = new[i] - old
+            p, old = product[i], y[i]
+            y[i] = fy[i] + p
+            state[i] = increment(fy[i], old, p)
+    else:
+        for i in range(state.shape[0]):
+            old, new = y[i], fy[i] + product[i]
+            if not within(new, limit):
+                new = fy[i] if np.isfinite(fy[i]) else old
+            y[i] = new
+            state[i] = new - old
 
 
 @register_jitable(inline="always")
