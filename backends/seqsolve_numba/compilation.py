@@ -5,17 +5,26 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+from llvmlite.binding import set_option
 from numba import types
 from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
 
 #: Freedom to regroup, fuse and invert; NaN and infinity keep their meaning.
 FASTMATH = frozenset({"reassoc", "contract", "nsz", "arcp"})
+
+#: LLVM unrolls loops of known length up to so many instructions at Numba's level of optimisation.
+DEFAULT = 300
+
+#: Enough for a few dozen states' worth of arithmetic.
+LONG = 3000
 
 #: Nothing is allocated in compiled code, so no references are counted.
 OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "_nrt": False}
@@ -40,7 +49,11 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 
 def compile_kernel(
-    function: Callable[..., Any], arguments: tuple[types.Type, ...], content: str | None
+    function: Callable[..., Any],
+    arguments: tuple[types.Type, ...],
+    content: str | None,
+    *,
+    unroll: bool = False,
 ) -> Kernel:
     """Compile `function` for one signature.
 
@@ -53,6 +66,9 @@ def compile_kernel(
     content : str or None
         All that its closure holds, in a form that is the same in every
         process. None: not kept on disk.
+    unroll : bool
+        Whether to unroll even long loops of known length, so that the loop
+        around them becomes a loop of vector instructions.
 
     Returns
     -------
@@ -66,10 +82,22 @@ def compile_kernel(
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-    dispatcher.compile(types.void(*arguments))
+    with _unrolling(LONG if unroll else DEFAULT):
+        dispatcher.compile(types.void(*arguments))
     dispatcher.disable_compile()
     kernel: Kernel = dispatcher
     return kernel
+
+
+@contextmanager
+def _unrolling(size: int) -> Iterator[None]:
+    """Unroll loops up to so many instructions, while no one else compiles."""
+    with global_compiler_lock:
+        set_option("", f"-unroll-threshold={size}")
+        try:
+            yield
+        finally:
+            set_option("", f"-unroll-threshold={DEFAULT}")
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -157,7 +157,7 @@ def _residual(
         for t in range(n_steps):
             for i in range(n):
                 r = abs(y[t, k, i] - fy[t, k, i])
-                if not r <= atol[i] + rtol * abs(y[t, k, i]):
+                if not (r <= atol[i] + rtol * abs(y[t, k, i]) and r < np.inf):
                     front = min(front, t)
                 if not r <= peak:
                     peak = r if r < np.inf else np.inf

@@ -12,6 +12,10 @@ from seqsolve_numba.specialization import NDArray, Specialization
 from seqsolve_numba.threads import over_sequences
 
 
+#: Larger states fill vector instructions by themselves.
+UNROLLED_STATES = 2
+
+
 def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> None:
     """Set ``y[t + 1]`` to ``step(y[t], x[t])`` for all steps and sequences.
 
@@ -26,10 +30,12 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
     y : array, shape (n_steps + 1, n_batch, n_state)
         Its first step is given.
     """
+    n_state = special.shapes.n_state
     kernel = special.kernel(
         "march",
         _build,
         (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp),
+        unroll=n_state <= UNROLLED_STATES,
     )
     over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
 

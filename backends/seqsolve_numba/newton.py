@@ -35,7 +35,7 @@ def newton_windows(
     n_steps, n_batch, n_state = y.shape[0] - 1, y.shape[1], y.shape[2]
     n_windows = -(-n_steps // window)
     dtype = y.dtype
-    kernel = special.kernel("newton", _build, _arguments(special, dtype))
+    kernel = special.kernel("newton", _build, _arguments(special, dtype), unroll=True)
     limit = float(np.finfo(dtype).max) ** 0.5
     converged, stuck = np.full(n_batch, n_steps), np.zeros(n_batch, bool)
     nit, residual = np.zeros((n_windows, n_batch), np.intp), np.zeros((n_windows, n_batch))
@@ -269,8 +269,9 @@ def _test(n: int) -> Any:
             for p in range(count):
                 now = y[i, p]
                 r = abs(now - f[i, p])
-                excess[p] = excess[p] if r <= tolerance + rtol * abs(now) else 1
                 r = r if r < np.inf else np.inf
+                passes = (r <= tolerance + rtol * abs(now)) & (r < np.inf)
+                excess[p] = excess[p] if passes else 1
                 error[p] = r if r > error[p] else error[p]
 
     return inlined(test)

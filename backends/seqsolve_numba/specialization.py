@@ -101,7 +101,12 @@ class Specialization:
         self._kernels: dict[str, Kernel] = {}
 
     def kernel(
-        self, name: str, build: Callable[[Specialization], Any], arguments: tuple[Any, ...]
+        self,
+        name: str,
+        build: Callable[[Specialization], Any],
+        arguments: tuple[Any, ...],
+        *,
+        unroll: bool,
     ) -> Kernel:
         """Return a kernel, compiled on first use.
 
@@ -113,6 +118,8 @@ class Specialization:
             ``build(specialization)``, its Python function.
         arguments : tuple of numba.types.Type
             Types of its arguments.
+        unroll : bool
+            Whether to unroll even long loops of known length.
         """
         with self._lock:
             if name not in self._kernels:
@@ -120,7 +127,9 @@ class Specialization:
                 if content is not None:
                     content = f"{name} {self.shapes} {content}"
                 try:
-                    self._kernels[name] = compile_kernel(build(self), arguments, content)
+                    self._kernels[name] = compile_kernel(
+                        build(self), arguments, content, unroll=unroll
+                    )
                 except (NumbaError, ElementStepError):
                     self._check()
                     raise
