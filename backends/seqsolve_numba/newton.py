@@ -297,11 +297,15 @@ def _advance(special: Specialization, *, repairing: bool) -> Any:
         limit: Any,
         change: Any,
     ) -> Any:
-        value = new_state(old)
+        value, following = new_state(old), new_state(old)
         f, A = ahead(f, first), ahead(A, first)
         y, y_new = ahead(old, begin + first + 1), ahead(new, begin + first + 1)
         for p in range(count - first):
             for i in range(n):
+                r = f[i, p] - y[i, p]
+                for j in range(width):
+                    r += A[i * width + j, p] * change[i - i % width + j]
+                following[i] = r
                 total = f[i, p]
                 for j in range(width):
                     total += A[i * width + j, p] * change[i - i % width + j]
@@ -310,8 +314,9 @@ def _advance(special: Specialization, *, repairing: bool) -> Any:
                 for i in range(n):
                     if not abs(value[i]) <= limit:
                         value[i] = f[i, p] if np.isfinite(f[i, p]) else y[i, p]
+                        following[i] = value[i] - y[i, p]
             for i in range(n):
-                change[i] = value[i] - y[i, p]
+                change[i] = following[i]
                 y_new[i, p] = value[i]
         bound = limit * 0
         for i in range(n):
