@@ -177,12 +177,11 @@ class _Run:
             start = states[first - 1 - rows.start]
         rest = slice(first, rows.stop)
         y = march(problem, rest, sequences, _pick(problem, start, sequences))
-        if bool(xp.isfinite(y).all()):
-            infinite = np.zeros(y.shape[1], dtype=bool)
-            self.converged[index] = rows.stop
-        else:
+        infinite: npt.NDArray[np.bool_] = np.zeros(y.shape[1], dtype=bool)
+        self.converged[index] = rows.stop
+        if not bool(xp.isfinite(y).all()):
             fails = problem.backend.to_numpy(~xp.isfinite(y).all(axis=-1))
-            infinite = fails.any(axis=0)
+            infinite |= fails.any(axis=0)
             self.converged[index] = first + np.where(infinite, fails.argmax(axis=0), y.shape[0])
         self.residual[index] = np.where(infinite, np.inf, self.residual[index])
         status = np.where(infinite, Status.NON_FINITE, Status.SEQUENTIAL)

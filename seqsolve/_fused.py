@@ -9,7 +9,7 @@ import numpy as np
 from seqsolve._driver import WindowOutcome
 from seqsolve._march import march_block
 from seqsolve._newton import Newton
-from seqsolve._problem import Problem, Sequences
+from seqsolve._problem import Sequences
 from seqsolve.backend import Array, FusedOutcome, FusedSteps
 from seqsolve.element import ElementStep
 from seqsolve.solution import Status, WindowRecord
@@ -109,9 +109,11 @@ class FusedNewton:
         self, outcome: FusedOutcome, rows: slice, status: np.ndarray[tuple[int], np.dtype[np.intp]]
     ) -> tuple[WindowRecord, ...]:
         starts = range(rows.start, rows.stop, self.window)
-        worst = np.zeros(len(starts), dtype=np.intp)
+        worst = [Status.CONVERGED] * len(starts)
         failed = np.flatnonzero(status)
-        np.maximum.at(worst, outcome.converged[failed] // self.window, status[failed])
+        for i in failed:
+            k = int(outcome.converged[i]) // self.window
+            worst[k] = max(worst[k], Status(int(status[i])))
         nit = outcome.nit.max(axis=1, initial=0).tolist()
         last = len(starts)
         if failed.size == status.size:
@@ -123,7 +125,7 @@ class FusedNewton:
                 min(start + self.window, rows.stop),
                 nit[k],
                 tuple(trace[k][: nit[k] + 1]),
-                Status(worst[k]),
+                worst[k],
             )
             for k, start in enumerate(starts[:last])
         )

@@ -51,7 +51,7 @@ class ElementStep:
                 f"element step; got {jac_structure!r}."
             )
         self.jac_structure = structure
-        self._vjp = _checks.function("vjp", vjp, optional=True)
+        self._vjp: Any = _checks.function("vjp", vjp, optional=True)
         self._params = _parameters(params)
 
     @property
@@ -85,7 +85,8 @@ class ElementStep:
 
     def result_dtype(self, y_prev: Array, x: Array | None) -> np.dtype[Any]:
         """Return the dtype in which new states are computed."""
-        return _lanes.result_dtype(y_prev, x, tuple(self._params.values()))
+        dtype: np.dtype[Any] = _lanes.result_dtype(y_prev, x, tuple(self._params.values()))
+        return dtype
 
     def __call__(self, y_prev: Array, x: Array | None, /) -> Array:
         """Return the new states.
@@ -118,8 +119,8 @@ class ElementStep:
         return self._evaluate("jac", self.jac_function, y_prev, x, self.jac_shape)
 
     def _pull_back(self, y_prev: Array, x: Array | None, lam: Array, /) -> StepCotangents:
-        assert self._vjp is not None
-        return self._vjp(y_prev, x, self.params, lam)
+        cotangents: StepCotangents = self._vjp(y_prev, x, self.params, lam)
+        return cotangents
 
     def _evaluate(
         self, name: str, function: Any, y_prev: Array, x: Array | None, shape: tuple[int, ...]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from seqsolve.backend import FusedOutcome
 from seqsolve.portable import PortableBackend
 from seqsolve_numba import linear, marching, newton
-from seqsolve_numba.specialization import NDArray, Shapes, Specializations
+from seqsolve_numba.specialization import NDArray, Specializations
 
 #: Methods of linear recurrences that compiled loops stand for.
 _COMPILED_METHODS = frozenset({"auto", "sequential"})
@@ -69,10 +69,13 @@ class NumbaBackend(PortableBackend):
     def element_window(
         self, step: Any, *, n_steps: int, n_batch: int, n_jacobian: int, dtype: Any
     ) -> int:
-        """Return a window that stays in the first-level cache, or 1 where stepping is faster."""
-        if n_jacobian > MAX_JACOBIAN or np.dtype(dtype).kind != "f":
-            return 1
-        return max(1, min(n_steps, WINDOW))
+        """Return 1: one compiled step costs less than the iterations that would replace it.
+
+        Four evaluations of a step in vector instructions, and four passes of
+        the recurrence, take longer than one evaluation in scalar ones, on
+        every cell that was measured.
+        """
+        return 1
 
     def march(self, step: Any, x: NDArray | None, y: NDArray) -> None:
         """Step through time, in compiled code."""
@@ -106,10 +109,3 @@ class NumbaBackend(PortableBackend):
             scale=scale,
             window=window,
         )
-
-
-#: Newton's method beats stepping up to so many Jacobian entries a step.
-MAX_JACOBIAN = 4
-
-#: Steps solved together: their input and iterates stay in the first-level cache.
-WINDOW = 1024

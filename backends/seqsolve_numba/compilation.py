@@ -33,7 +33,7 @@ OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "_
 Kernel = Callable[..., None]
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """Numba's cache on disk, but by content.
 
     Numba's own does not recognise a function that calls other compiled
@@ -105,12 +105,12 @@ def inlined(function: Callable[..., Any]) -> Any:
     return numba.njit(inline="always", **OPTIONS)(function)
 
 
-def readable(dtype: Any, ndim: int, layout: str = "A") -> types.Array:
+def readable(dtype: Any, ndim: int, layout: Any = "A") -> Any:
     """Return the type of an input of any alignment and writability."""
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, True, aligned=False)
 
 
-def writable(dtype: Any, ndim: int, layout: str = "A") -> types.Array:
+def writable(dtype: Any, ndim: int, layout: Any = "A") -> Any:
     """Return the type of a result of any alignment."""
     return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, aligned=False)
 

@@ -67,7 +67,7 @@ def known_all(layouts: tuple[Layout, ...]) -> Any:
     An array of shape () becomes its number.
     """
 
-    def typed(typing_context: Any, arrays: types.BaseTuple) -> Any:
+    def typed(typing_context: Any, arrays: Any) -> Any:
         pairs = list(zip(arrays, layouts, strict=True))
         known_types = [_type_of(a, layout) if layout.shape else a.dtype for a, layout in pairs]
         result_type = types.Tuple(known_types)

@@ -32,7 +32,7 @@ def linear_recurrence(
     if y0 is not None:
         start[...] = y0
     target = y if y.dtype == dtype else np.empty(y.shape, dtype)
-    _run(A.astype(dtype, copy=False), b.astype(dtype, copy=False), target, start, False)
+    _run(A.astype(dtype, copy=False), b.astype(dtype, copy=False), target, start, fresh=y0 is None)
     if target is not y:
         y[...] = target
     return out
@@ -45,7 +45,7 @@ def newton_update(A: NDArray, fy: NDArray, y: NDArray) -> None:
     fy, A = (a.copy() if np.may_share_memory(a, y) else a for a in (fy, A))
     dtype = y.dtype
     start = np.zeros(y.shape[1:], dtype)
-    _run(A.astype(dtype, copy=False), fy.astype(dtype, copy=False), y, start, True)
+    _run(A.astype(dtype, copy=False), fy.astype(dtype, copy=False), y, start, fresh=True, newton=True)
 
 
 def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[NDArray, NDArray]:
@@ -63,10 +63,11 @@ def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[
     return first, largest
 
 
-def _run(A: NDArray, b: NDArray, y: NDArray, start: NDArray, newton: bool) -> None:
+def _run(
+    A: NDArray, b: NDArray, y: NDArray, start: NDArray, *, fresh: bool, newton: bool = False
+) -> None:
     kernel = _kernel(y.dtype, b.shape[2], A.ndim == 4, newton)
     limit = float(np.finfo(y.dtype).max) ** 0.5
-    fresh = not (start.any() or newton) or newton
     over_sequences(
         lambda first, stop: kernel(A, b, y, start, limit, fresh, first, stop), b.shape[1], A.size
     )

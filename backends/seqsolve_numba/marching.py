@@ -11,7 +11,6 @@ from seqsolve_numba.compilation import writable
 from seqsolve_numba.specialization import NDArray, Specialization
 from seqsolve_numba.threads import over_sequences
 
-
 #: Larger states fill vector instructions by themselves.
 UNROLLED_STATES = 2
 

@@ -165,7 +165,7 @@ def _sweep(special: Specialization) -> Any:
     by_entry = known(Layout.contiguous((n_jac, tile), itemsize))
     parameters, new_state = special.parameters, special.state
     evaluate, test = _evaluate(special), _test(n)
-    advance, repair = _advance(special, repairing=False), _advance(special, repairing=True)
+    advance, repair = _advance(special), _repair(special)
 
     def sweep(
         inputs: Any,
@@ -210,7 +210,7 @@ def _sweep(special: Specialization) -> Any:
                 worst[p] = error[p] if error[p] > worst[p] else worst[p]
             for i in range(n):
                 before[i] = change[i]
-            if not advance(old, new, begin, first, count, f, A, limit, change) <= limit:
+            if not advance(old, new, begin, first, count, f, A, change) <= limit:
                 repair(old, new, begin, first, count, f, A, limit, before)
                 for i in range(n):
                     change[i] = before[i]
@@ -277,16 +277,52 @@ def _test(n: int) -> Any:
     return inlined(test)
 
 
-def _advance(special: Specialization, *, repairing: bool) -> Any:
+def _advance(special: Specialization) -> Any:
     """Return the compiled function that takes the recurrence through a tile.
 
-    It returns a bound of the magnitude of the new values.
+    The increments one after the other, then the new values in vector
+    instructions. It returns a bound of their magnitude.
     """
-    n, shape = special.shapes.n_state, special.shapes.jac_shape
-    width = 1 if shape == (n,) else shape[-1]
-    new_state = special.state
+    n, width, tile = special.shapes.n_state, _width(special), TILE
+    increments = local(n * (tile + 1))
+    layout = Layout.contiguous((n, tile + 1), np.dtype(special.shapes.dtype).itemsize)
+    by_state = known(layout)
 
     def advance(
+        old: Any, new: Any, begin: int, first: int, count: int, f: Any, A: Any, change: Any
+    ) -> Any:
+        f, A = ahead(f, first), ahead(A, first)
+        y, y_new = ahead(old, begin + first + 1), ahead(new, begin + first + 1)
+        d = by_state(increments(old))
+        for i in range(n):
+            d[i, 0] = change[i]
+        for p in range(count - first):
+            for i in range(n):
+                total = f[i, p] - y[i, p]
+                for j in range(width):
+                    total += A[i * width + j, p] * d[i - i % width + j, p]
+                d[i, p + 1] = total
+        for i in range(n):
+            change[i] = d[i, count - first]
+        bound = f[0, 0] * 0
+        for i in range(n):
+            for p in range(count - first):
+                total = f[i, p]
+                for j in range(width):
+                    total += A[i * width + j, p] * d[i - i % width + j, p]
+                y_new[i, p] = total
+                bound += abs(total)
+        return bound
+
+    return inlined(advance)
+
+
+def _repair(special: Specialization) -> Any:
+    """Return the compiled function that does the same where values may need repair."""
+    n, width = special.shapes.n_state, _width(special)
+    new_state = special.state
+
+    def repair(
         old: Any,
         new: Any,
         begin: int,
@@ -296,32 +332,25 @@ def _advance(special: Specialization, *, repairing: bool) -> Any:
         A: Any,
         limit: Any,
         change: Any,
-    ) -> Any:
-        value, following = new_state(old), new_state(old)
-        f, A = ahead(f, first), ahead(A, first)
-        y, y_new = ahead(old, begin + first + 1), ahead(new, begin + first + 1)
-        for p in range(count - first):
+    ) -> None:
+        value = new_state(old)
+        for p in range(first, count):
+            q = begin + p + 1
             for i in range(n):
-                r = f[i, p] - y[i, p]
-                for j in range(width):
-                    r += A[i * width + j, p] * change[i - i % width + j]
-                following[i] = r
                 total = f[i, p]
                 for j in range(width):
                     total += A[i * width + j, p] * change[i - i % width + j]
+                if not abs(total) <= limit:
+                    total = f[i, p] if np.isfinite(f[i, p]) else old[i, q]
                 value[i] = total
-            if repairing:
-                for i in range(n):
-                    if not abs(value[i]) <= limit:
-                        value[i] = f[i, p] if np.isfinite(f[i, p]) else y[i, p]
-                        following[i] = value[i] - y[i, p]
             for i in range(n):
-                change[i] = following[i]
-                y_new[i, p] = value[i]
-        bound = limit * 0
-        for i in range(n):
-            for p in range(count - first):
-                bound += abs(y_new[i, p])
-        return bound
+                change[i] = value[i] - old[i, q]
+                new[i, q] = value[i]
 
-    return inlined(advance)
+    return inlined(repair)
+
+
+def _width(special: Specialization) -> int:
+    """Return how many entries a row of the Jacobian stores."""
+    n, shape = special.shapes.n_state, special.shapes.jac_shape
+    return 1 if shape == (n,) else shape[-1]

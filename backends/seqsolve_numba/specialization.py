@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Element steps compiled for arrays of given shapes and dtypes."""
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Specialization:
         self._step = step
         self._translator = Translator(np.finfo(shapes.dtype).dtype)
         self.step = self._translator(step.function)
-        self.jac = None if step.jac_function is None else self._translator(step.jac_function)
+        self.jac: Any = None if step.jac_function is None else self._translator(step.jac_function)
         itemsize = np.dtype(shapes.dtype).itemsize
         self.state = local(shapes.n_state)
         self.jacobian = local(shapes.n_jacobian)
@@ -160,7 +161,7 @@ class Specialization:
         shapes = self.shapes
         number = numba.from_dtype(np.dtype(shapes.dtype))
         x_number = numba.from_dtype(np.dtype(shapes.x_dtype))
-        x_types = {None: types.none, (): x_number}
+        x_types: dict[Any, Any] = {None: types.none, (): x_number}
         x_type = x_types.get(shapes.item, types.Array(x_number, len(shapes.item or ()), "A"))
         params = types.Tuple(
             [

@@ -6,8 +6,11 @@ import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numba
+
+_N_CORES = os.cpu_count() or 1
 
 #: Work below this many values is not worth handing to another thread.
 MIN_VALUES = 2**15
@@ -34,10 +37,7 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
         run(0, n_sequences)
         return
     bounds = [n_sequences * i // n_pieces for i in range(n_pieces + 1)]
-    others = [
-        _pool(os.getpid()).submit(run, start, stop)
-        for start, stop in zip(bounds[1:-1], bounds[2:], strict=True)
-    ]
+    others = [_pool(os.getpid()).submit(run, start, stop) for start, stop in pairwise(bounds[1:])]
     run(bounds[0], bounds[1])
     for future in others:
         future.result()
@@ -46,4 +46,4 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
 @functools.cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """Return the threads of a process: those of its parent do not survive a fork."""
-    return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, thread_name_prefix="seqsolve")
+    return ThreadPoolExecutor(_N_CORES, thread_name_prefix="seqsolve")

@@ -6,10 +6,13 @@ from __future__ import annotations
 import builtins
 import hashlib
 import linecache
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+import numba
 import numpy as np
 from numba.core.errors import NumbaError
 from numba.extending import is_jitted
@@ -119,22 +122,43 @@ def check(name: str, function: Callable[..., Any], compiled: Any, arguments: Any
     try:
         compiled.compile(arguments)
     except NumbaError as error:
-        raise ElementStepError(_explain(name, function, error)) from None
+        file, line = _place(function, error)
+        source = linecache.getline(file, line).strip() or f"<line {line}>"
+        raise ElementStepError(
+            f"`{name}` cannot be compiled:\n\n    {source}\n\n({file}, line {line}). "
+            f"{_reason(str(error))} An element step uses numbers, loops and elements of its "
+            "arguments, and allocates nothing."
+        ) from None
 
 
-def _explain(name: str, function: Any, error: NumbaError) -> str:
-    reason = _reason(error)
-    code = function.__code__
-    file, line = code.co_filename, code.co_firstlineno
+def _place(function: Any, error: NumbaError) -> tuple[str, int]:
+    """Return the file and the line of the user's that an error is about."""
+    file, line = function.__code__.co_filename, function.__code__.co_firstlineno
+    named = re.search(re.escape(file) + r" \((\d+)\)", str(error))
+    if named:
+        return file, int(named[1])
     loc = getattr(error, "loc", None)
-    if loc is not None and loc.filename and loc.line:
-        file, line = loc.filename, loc.line
-    source = linecache.getline(file, line).strip() or f"<line {line}>"
-    return (
-        f"`{name}` cannot be compiled ({file}, line {line}):\n\n    {source}\n\n{reason} "
-        "An element step uses numbers, loops and elements of its arguments, and allocates nothing."
-    )
+    if loc is not None and loc.line and not loc.filename.startswith(_NUMBA):
+        return loc.filename, loc.line
+    return file, line
 
 
-def _reason(error: NumbaError) -> str:
-    return str(error)
+def _reason(text: str) -> str:
+    """Return what Numba says, in a line."""
+    if any(sign in text for sign in _ALLOCATES):
+        return "It allocates memory."
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_FRAMES)]
+    if lines and lines[0].endswith("signature:") and len(lines) > 1:
+        return f"Numba: {lines[0]} {lines[1].removeprefix('>>>').strip()}."
+    return f"Numba: {lines[0]}" if lines else ""
+
+
+#: Where Numba itself is.
+_NUMBA = str(Path(numba.__file__).parent)
+
+#: What Numba says where compiled code would need its memory manager.
+_ALLOCATES = ("NRT required", "Only accept returning of array")
+
+#: How the lines begin that say where in Numba an error came up.
+_FRAMES = ("Failed in", "- Resolution", "During:", "There are")

@@ -8,6 +8,7 @@ from typing import Any
 from seqsolve.models import _activations
 
 Function = Callable[[Any, Any, Any, Any], None]
+_Pair = tuple[Function, Function]
 
 
 def functions(single_precision: bool) -> tuple[Function, Function]:
@@ -30,7 +31,7 @@ def functions(single_precision: bool) -> tuple[Function, Function]:
     return _DOUBLE
 
 
-def _functions(tanh: Callable[[Any], Any], sigmoid: Callable[[Any], Any]) -> Any:
+def _functions(tanh: Callable[[Any], Any], sigmoid: Callable[[Any], Any]) -> _Pair:
     def gates(y_prev: Any, x: Any, params: Any, head: int, i: int) -> Any:
         """Return r, z, the candidate and ``W_hn h + b_hn`` of unit `i` of a head."""
         weight_ih, weight_hh, bias_ih, bias_hh = params

@@ -165,8 +165,10 @@ class _GatedRecurrentUnit:
             step,
             jac,
             n_state=self._cell.n_units,
-            params={name: np.asfortranarray(a) if isinstance(a, np.ndarray) else a
-                    for name, a in named.items()},
+            params={
+                name: np.asfortranarray(a) if isinstance(a, np.ndarray) else a
+                for name, a in named.items()
+            },
             jac_structure=BlockDiagonal(self._cell.head_size),
             vjp=_pull_back_heads,
         )
