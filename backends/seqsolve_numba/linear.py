@@ -45,7 +45,9 @@ def newton_update(A: NDArray, fy: NDArray, y: NDArray) -> None:
     fy, A = (a.copy() if np.may_share_memory(a, y) else a for a in (fy, A))
     dtype = y.dtype
     start = np.zeros(y.shape[1:], dtype)
-    _run(A.astype(dtype, copy=False), fy.astype(dtype, copy=False), y, start, fresh=True, newton=True)
+    _run(
+        A.astype(dtype, copy=False), fy.astype(dtype, copy=False), y, start, fresh=True, newton=True
+    )
 
 
 def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[NDArray, NDArray]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import dis
 import hashlib
 import linecache
 import re
@@ -66,7 +67,8 @@ class Translator:
             self._digest.update(part if isinstance(part, bytes) else part.encode())
         constants = tuple(self._value(c) for c in code.co_consts)
         names = {"__builtins__": builtins, "__name__": function.__module__}
-        for name in code.co_names:
+        loaded = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+        for name in sorted(loaded):
             if name in function.__globals__:
                 names[name] = self._value(function.__globals__[name])
         cells = tuple(CellType(self._value(c.cell_contents)) for c in function.__closure__ or ())
