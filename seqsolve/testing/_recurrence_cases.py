@@ -36,13 +36,13 @@ _SIZES = (
     (3, 1, 3),
     (5, 0, 2),
     (7, 1, 16),
-    (7, 3, 3),
+    (7, 3, 4),
     (33, 2, 8),
     (64, 3, 4),
     (100, 1, 2),
 )
-_FEW_SIZES = ((0, 3, 1), (1, 1, 1), (7, 3, 3), (33, 1, 16))
-_LONG = ((1000, 1, 1), (1000, 3, 3))
+_FEW_SIZES = ((0, 3, 1), (1, 3, 4), (7, 3, 4), (64, 3, 4), (33, 1, 16))
+_LONG = ((1000, 1, 1), (1000, 3, 4))
 
 #: Views of arrays ``(n_steps, n_batch, ...)`` that a backend meets.
 _VIEWS: dict[str, Callable[[Any, Any], Any]] = {
@@ -208,11 +208,11 @@ def _without_loss(structure: str, backend: Backend) -> None:
     n_steps = 400
     rng = np.random.default_rng(5)
     for dtype in backend.capabilities.dtypes:
-        y0 = noise(rng, (3, 3), dtype)
-        b = np.zeros((n_steps, 3, 3), dtype)
+        y0 = noise(rng, (3, 4), dtype)
+        b = np.zeros((n_steps, 3, 4), dtype)
         A = rng.choice([-1.0, 1.0], b.shape).astype(dtype)
         if structure == "dense":
-            A = np.linalg.qr(rng.standard_normal((*b.shape, 3)))[0].astype(dtype)
+            A = np.linalg.qr(rng.standard_normal((*b.shape, 4)))[0].astype(dtype)
         allowed = 0.0 if structure == "diagonal" else 4 * n_steps * eps(dtype)
         for method in methods(backend):
             _check(backend, A, b, y0, allowed, method=method)
@@ -220,7 +220,7 @@ def _without_loss(structure: str, backend: Backend) -> None:
 
 def _growth(structure: str, backend: Backend) -> None:
     """Double the state: each is right to a few units of its own size."""
-    n_steps, n_state = 60, 3
+    n_steps, n_state = 60, 4
     for dtype in backend.capabilities.dtypes:
         shape = (n_steps, 3, n_state)
         A: HostArray = np.full(shape, 2, dtype)
@@ -234,7 +234,7 @@ def _growth(structure: str, backend: Backend) -> None:
 
 def _out(structure: str, backend: Backend) -> None:
     for dtype in backend.capabilities.dtypes:
-        for size in [(1, 1, 1), (9, 3, 3), (0, 1, 2)]:
+        for size in [(1, 3, 4), (9, 3, 4), (0, 1, 2)]:
             A, b, y0 = _random(structure, size, dtype)
             for method in methods(backend):
                 for reverse in (False, True):
