@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from seqsolve import _checks
 from seqsolve._problem import Problem, Sequences
 from seqsolve._tree import tree_map
 from seqsolve.backend import Array
@@ -18,10 +21,16 @@ def march(problem: Problem, rows: slice, sequences: Sequences, start: Array) -> 
     y[0] = start
     user = y if problem.batch else y[:, 0]
     expected = (1, *user.shape[1:])
-    f = problem.step
+    f, dtype = problem.step, np.dtype(problem.dtype)
     for t, x_t in enumerate(_steps(x, n_steps)):
-        new = f(user[t : t + 1], x_t)
-        if getattr(new, "shape", expected) != expected:
+        try:
+            new = f(user[t : t + 1], x_t)
+        except Exception as error:
+            _checks.add_note(error, "f", user[t : t + 1], x_t)
+            raise
+        if getattr(new, "dtype", None) is not dtype:
+            new = problem.cast(_checks.returned("f", new, problem.backend))
+        if new.shape != expected:
             raise ValueError(
                 f"`f` must return an array of the shape of `y_prev`, {expected}; got {new.shape}."
             )
