@@ -66,6 +66,7 @@ def cases() -> Iterator[ConformanceCase]:
         "sequential": _sequential,
         "jacobi-family": _jacobi_family,
         "public-linear_recurrence": _linear,
+        "public-linear_recurrence-out": _linear_out,
     }.items():
         yield ConformanceCase(name, check)
     for on_failure in ON_FAILURE:
@@ -376,6 +377,26 @@ def _linear(backend: Backend) -> None:
                         ):
                             host = on_backend(backend, y, b.shape, dtype, "y")
                             close(host, expected, rounding("dense", 4, dtype), "y")
+
+
+def _linear_out(backend: Backend) -> None:
+    rng = np.random.default_rng(7)
+    for dtype in backend.capabilities.dtypes:
+        A = random_matrices(rng, "dense", (20, 3, 4), dtype)
+        b, y0 = noise(rng, (20, 3, 4), dtype), noise(rng, (3, 4), dtype)
+        expected = _oracle.linear_recurrence(A, b, y0)
+        device, host = backend.asarray(np.zeros_like(b)) + 0, np.zeros_like(b)
+        own = backend.asarray(b) + 0
+        for name, right, out in (
+            ("on the backend", b, device),
+            ("in host memory", backend.asarray(b), host),
+            ("is `b`", own, own),
+        ):
+            with context(f"{dtype}, out {name}"):
+                y = linear_recurrence(A, right, y0, backend=backend, out=out)
+                equal(y is out, True, "y is out")
+                y = out if isinstance(out, np.ndarray) else backend.to_numpy(out)
+                close(y, expected, rounding("dense", 4, dtype), "out")
 
 
 def _on_failure(on_failure: str, backend: Backend) -> None:
