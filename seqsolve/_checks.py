@@ -98,6 +98,17 @@ def numeric(name: str, a: Any, backend: Backend) -> Array:
     return backend.asarray(array, dtype=dtype)
 
 
+def returned(name: str, value: Any, backend: Backend) -> Array:
+    """Return what a user's function returned, as an array of numbers."""
+    try:
+        array = backend.asarray(value)
+        dtype_name(array.dtype)
+    except (TypeError, ValueError):
+        got = f"{value.dtype} values" if hasattr(value, "dtype") else _describe(value)
+        raise TypeError(f"`{name}` must return an array of numbers; got {got}.") from None
+    return array
+
+
 def output(name: str, out: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """Return `out` if it can hold a result of that shape and dtype."""
     if getattr(out, "shape", None) != shape:
@@ -110,15 +121,17 @@ def output(name: str, out: Any, shape: tuple[int, ...], dtype: str) -> Any:
     return out
 
 
-def guess(name: str, value: Any, shape: tuple[int, ...]) -> Any:
+def guess(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """Return a guess of the trajectory as an array of that shape, not moved or cast."""
     array = value if hasattr(value, "shape") else np.asarray(value)
     if tuple(array.shape) != shape:
         raise ValueError(f"`{name}` must have shape {shape}; got {tuple(array.shape)}.")
     try:
-        dtype_name(array.dtype)
+        given = dtype_name(array.dtype)
     except TypeError as error:
         raise TypeError(f"`{name}` {error}") from None
+    if given.startswith("complex") and not dtype.startswith("complex"):
+        raise TypeError(f"`{name}` must be real, as the state is; got {given}.")
     return array
 
 
@@ -169,11 +182,16 @@ def call_user(what: str, fun: Callable[..., Any], *args: Any) -> Any:
     try:
         return fun(*args)
     except Exception as error:
-        shapes = ", ".join(_describe(a) for a in args)
-        error.add_note(
-            f"seqsolve called `{what}` with {shapes}: it must broadcast over every leading axis."
-        )
+        add_note(error, what, *args)
         raise
+
+
+def add_note(error: Exception, what: str, *args: Any) -> None:
+    """Say in an exception what a user's function was called with."""
+    shapes = ", ".join(_describe(a) for a in args)
+    error.add_note(
+        f"seqsolve called `{what}` with {shapes}: it must broadcast over every leading axis."
+    )
 
 
 def _library(a: Any) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
+import numpy as np
+
+from seqsolve import _checks
 from seqsolve._problem import Problem, Sequences
 from seqsolve._tree import tree_map
 from seqsolve.backend import Array
-from seqsolve.step import Tree
+from seqsolve.step import Steppable, Tree
 
 
 def march(problem: Problem, rows: slice, sequences: Sequences, start: Array) -> Array:
@@ -22,10 +25,16 @@ def march(problem: Problem, rows: slice, sequences: Sequences, start: Array) -> 
         return y[1:]
     user = y if problem.batch else y[:, 0]
     expected = (1, *user.shape[1:])
-    f = problem.step
-    for t, x_t in enumerate(_steps(x, n_steps)):
-        new = f(user[t : t + 1], x_t)
-        if getattr(new, "shape", expected) != expected:
+    step, dtype = _one_step(problem, x), np.dtype(problem.dtype)
+    for t in range(n_steps):
+        try:
+            new = step(t, user[t : t + 1])
+        except Exception as error:
+            _checks.add_note(error, "f", user[t : t + 1], _at(x, t))
+            raise
+        if getattr(new, "dtype", None) is not dtype:
+            new = problem.cast(_checks.returned("f", new, problem.backend))
+        if new.shape != expected:
             raise ValueError(
                 f"`f` must return an array of the shape of `y_prev`, {expected}; got {new.shape}."
             )
@@ -40,11 +49,18 @@ def march_block(problem: Problem) -> int:
     return max(1, min(maximum, 2**20 // max(1, n_values)))
 
 
-def _steps(x: Tree, n_steps: int) -> Iterator[Tree]:
-    """Yield the input of one step after the other, with a leading axis of 1."""
+def _one_step(problem: Problem, x: Tree) -> Callable[[int, Array], Array]:
+    """Return ``(t, y_prev) -> y``, with the input of all steps fixed."""
+    if problem.binds:
+        bound = problem.step.bind(x)
+        if isinstance(bound, Steppable):
+            return bound.step
+    f = problem.step
     if hasattr(x, "shape"):
-        for t in range(n_steps):
-            yield x[t : t + 1]
-    else:
-        for t in range(n_steps):
-            yield tree_map(lambda leaf, t=t: leaf[t : t + 1], x)
+        return lambda t, y_prev: f(y_prev, x[t : t + 1])
+    return lambda t, y_prev: f(y_prev, _at(x, t))
+
+
+def _at(x: Tree, t: int) -> Tree:
+    """Return the input of one step, with a leading axis of 1."""
+    return tree_map(lambda leaf: leaf[t : t + 1], x)

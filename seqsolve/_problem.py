@@ -112,6 +112,8 @@ class Problem:
                 raise ValueError(
                     f"`{path}` must have a leading axis of n_steps; got a scalar ({leaf!r})."
                 )
+            if np.dtype(str(leaf.dtype)).kind not in "biufc":
+                raise TypeError(f"`{path}` must be an array of numbers; got {leaf.dtype} values.")
             if n_steps is None:
                 n_steps = int(leaf.shape[0])
             if leaf.shape[0] != n_steps:
@@ -276,6 +278,14 @@ class Problem:
             return a
         return a.reshape(a.shape[0], -1, structure.width(self.n_state))
 
+    def cast(self, fy: Array) -> Array:
+        """Return states that the step gave in the dtype that is computed in."""
+        if fy.dtype == self.dtype:
+            return fy
+        if np.dtype(self.dtype).kind == "f" and np.dtype(str(fy.dtype)).kind == "c":
+            raise TypeError(f"`f` must stay real, as at the first step; got {fy.dtype}.")
+        return self.backend.asarray(fy, dtype=self.dtype)
+
     def _probe_step(self) -> None:
         """Try the step on two steps: shapes, dtypes, and that steps and sequences are apart."""
         if self.n_steps == 0 or self.n_sequences == 0:
@@ -292,15 +302,22 @@ class Problem:
                 self.y0 = self.backend.asarray(self.y0, dtype=dtype)
                 y1 = self.bind(slice(0, 1)).raw(self.y0[None])
             states = self.backend.asarray(self.y0[None], dtype=dtype)
+            together, rows = y1, slice(0, 1)
             if self.n_steps > 1:
                 finite = self.backend.xp.isfinite(y1)
                 second = self.backend.xp.where(finite, y1, states)
-                pair = self.backend.xp.concatenate([states, second])
-                together = self.bind(slice(0, 2)).raw(pair)[:1]
-                self._compare(together, y1, "the first two steps together", "the first step alone")
+                y2 = self.bind(slice(1, 2)).raw(second)
+                states, rows = self.backend.xp.concatenate([states, second]), slice(0, 2)
+                together = self.bind(rows).raw(states)
+                alone = self.backend.xp.concatenate([y1, y2])
+                self._compare(together, alone, "the first two steps together", "each of them alone")
             if self.n_sequences > 1:
-                alone = self.bind(slice(0, 1), np.array([0])).raw(states[:, :1])
-                self._compare(y1[:, :1], alone, "all sequences together", "the first one alone")
+                for i in (0, self.n_sequences - 1):
+                    one = slice(i, i + 1)
+                    alone = self.bind(rows, np.array([i])).raw(states[:, one])
+                    self._compare(
+                        together[:, one], alone, "all sequences together", f"number {i} alone"
+                    )
 
     def _compare(self, a: Array, b: Array, what: str, other: str) -> None:
         xp = self.backend.xp
@@ -343,7 +360,7 @@ class BoundProblem:
 
     def __call__(self, y_prev: Array) -> Array:
         """Return the new states."""
-        return self._cast(self.raw(y_prev))
+        return self._problem.cast(self.raw(y_prev))
 
     def linearize(self, y_prev: Array) -> tuple[Array, Callable[[], Array]]:
         """Return the new states, and a function that completes the solvers' Jacobian."""
@@ -352,8 +369,8 @@ class BoundProblem:
             problem.counts.nfev += 1
             user = self.user_view(y_prev)
             fy, complete = _checks.call_user("f", self._bound.linearize, user)
-            fy = self._cast(self._state(fy, y_prev, count=False))
-            return fy, lambda: self._finish(complete(), y_prev, problem.structure)
+            fy = problem.cast(self._state(fy, y_prev, count=False))
+            return fy, lambda: self._finish(self._real(complete()), y_prev, problem.structure)
         fy = self(y_prev)
         if isinstance(problem.jac, Hutchinson):
             return fy, lambda: self._estimate(y_prev, fy)
@@ -368,10 +385,10 @@ class BoundProblem:
         problem, user = self._problem, self.user_view(y_prev)
         if problem.jac == "step":
             if self._bound is not None:
-                return _checks.call_user("f", self._bound.linearize, user)[1]()
-            return _checks.call_user("jac", problem.step.jac, user, self.x)
+                return self._real(_checks.call_user("f", self._bound.linearize, user)[1]())
+            return self._real(_checks.call_user("jac", problem.step.jac, user, self.x))
         if callable(problem.jac):
-            return _checks.call_user("jac", problem.jac, user, self.x)
+            return self._real(_checks.call_user("jac", problem.jac, user, self.x))
         scheme = "3-point" if isinstance(problem.jac, Hutchinson) else problem.jac
         A = jacobians.differences(
             problem.backend.xp,
@@ -382,6 +399,16 @@ class BoundProblem:
             problem.natural,
         )
         return A if problem.batch else A[:, 0]
+
+    def _real(self, A: Any) -> Array:
+        """Return a Jacobian as an array of numbers, real if the state is."""
+        problem = self._problem
+        if getattr(A, "dtype", None) == problem.dtype:
+            return A
+        A = _checks.returned("jac", A, problem.backend)
+        if np.dtype(problem.dtype).kind == "f" and np.dtype(str(A.dtype)).kind == "c":
+            raise TypeError(f"`jac` must be real for a real state; got {A.dtype}.")
+        return A
 
     def _estimate(self, y_prev: Array, fy: Array) -> Array:
         problem = self._problem
@@ -405,8 +432,6 @@ class BoundProblem:
                 f"step, then {source} (shape {tuple(A.shape)})."
             )
         if A.dtype != dtype:
-            if np.dtype(dtype).kind == "f" and np.dtype(str(A.dtype)).kind == "c":
-                raise TypeError(f"`jac` must be real for a real state; got {A.dtype}.")
             A = problem.backend.asarray(A, dtype=dtype)
         if not problem.batch:
             A = A[:, None]
@@ -419,6 +444,8 @@ class BoundProblem:
         problem = self._problem
         if count:
             problem.counts.nfev += 1
+        if getattr(fy, "dtype", None) != problem.dtype:
+            fy = _checks.returned("f", fy, problem.backend)
         fy = problem.backend.asarray(fy)
         expected = self.user_shape(y_prev)
         if tuple(fy.shape) != expected:
@@ -427,14 +454,6 @@ class BoundProblem:
                 f"got {tuple(fy.shape)}."
             )
         return fy if problem.batch else fy[:, None]
-
-    def _cast(self, fy: Array) -> Array:
-        dtype = self._problem.dtype
-        if fy.dtype == dtype:
-            return fy
-        if np.dtype(dtype).kind == "f" and np.dtype(str(fy.dtype)).kind == "c":
-            raise TypeError(f"`f` must stay real, as at the first step; got {fy.dtype}.")
-        return self._problem.backend.asarray(fy, dtype=dtype)
 
 
 def _as_leaf(leaf: Any) -> Any:

@@ -37,6 +37,8 @@ def previous_states(problem: Problem, y: Array, rows: slice, sequences: Sequence
 
 def recurrence_of(solution: Solution) -> Problem:
     """Return the recurrence that a solution solves."""
+    if not isinstance(solution, Solution):
+        raise TypeError(f"`solution` must be a Solution; got {type(solution).__name__}.")
     if solution.problem is None:
         raise ValueError(
             "`solution` must come from a recurrence (deer, deeppcr, sequential, or a Jacobi "
@@ -130,7 +132,7 @@ def with_message(solution: Solution) -> Solution:
     parts = [solution.status.meaning]
     if solution.status > Status.SEQUENTIAL:
         parts.append(_where(solution))
-    slow = _slow(solution)
+    slow = solution.status is not Status.NON_FINITE and _slow(solution)
     growth = _growth(solution) if slow or solution.status is Status.MAXITER else None
     if growth is not None and growth >= 0:
         parts.append(

@@ -109,8 +109,8 @@ class Sweeper:
             return str(s.dtype)
         xp = self.backend.xp
         with np.errstate(all="ignore"):
-            first = self.evaluate(s, slice(0, 1))
-            two = self.evaluate(s, slice(0, min(2, self.n_steps)))
+            first = self._call(s, slice(0, 1))
+            two = self._call(s, slice(0, min(2, self.n_steps)))
             dtype = np.result_type(str(s.dtype), _checks.dtype_name(first.dtype)).name
             difference = xp.abs(two[:1] - first)
             tolerance = float(np.finfo(dtype).eps) ** 0.5
@@ -155,9 +155,15 @@ class Sweeper:
         return conclude(self._solution(self.s if target is None else target), on_failure)
 
     def evaluate(self, s: Array, rows: slice) -> Array:
-        """Return ``h(s, rows)``, checked."""
+        """Return ``h(s, rows)``, checked, in the dtype that is computed in."""
+        new = self._call(s, rows)
+        if np.dtype(self.dtype).kind == "f" and np.dtype(str(new.dtype)).kind == "c":
+            raise TypeError(f"`h` must stay real, as at the first positions; got {new.dtype}.")
+        return self.backend.asarray(new, dtype=self.dtype)
+
+    def _call(self, s: Array, rows: slice) -> Array:
         self.nfev += 1
-        new = self.backend.asarray(_checks.call_user("h", self.h, s, rows))
+        new = _checks.returned("h", _checks.call_user("h", self.h, s, rows), self.backend)
         expected = (len(range(*rows.indices(self.n_steps))), *self.shape[1:])
         if tuple(new.shape) != expected:
             raise ValueError(

@@ -92,8 +92,6 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     >>> bool(np.isclose(seqsolve.vjp(solution, g).y0[0], 0.9**10))
     True
     """
-    if not isinstance(solution, Solution):
-        raise TypeError(f"`solution` must be a Solution; got {type(solution).__name__}.")
     problem = _replay.recurrence_of(solution)
     backend, xp = problem.backend, problem.backend.xp
     g = _checks.numeric("cotangent", cotangent, backend)

@@ -174,7 +174,7 @@ def deer(
         reporter=Reporter(callback, progress, problem.n_steps),
     )
     if initial_guess is not None:
-        initial_guess = _checks.guess("initial_guess", initial_guess, problem.shape)
+        initial_guess = _checks.guess("initial_guess", initial_guess, problem.shape, problem.dtype)
     structure = problem.structure
     if window is not None:
         window = _checks.integer("window", window, 1)

@@ -95,6 +95,7 @@ def linear_recurrence(
         )
     A, lanes = _flatten(A, tuple(b.shape), engine)
     target = None if out is None else _checks.output("out", out, tuple(b.shape), dtype)
+    direct = _as_lanes(target, lanes, dtype, A, b, y0)
     y = engine.linear_recurrence(
         engine.asarray(A, dtype=dtype),
         engine.asarray(b, dtype=dtype).reshape(lanes),
@@ -102,11 +103,11 @@ def linear_recurrence(
         reverse=reverse,
         transpose=False,
         method=method,
-        out=_as_lanes(target, lanes, dtype, A, b),
+        out=direct,
     ).reshape(b.shape)
     if target is None:
         return y
-    if not (isinstance(target, np.ndarray) and np.may_share_memory(target, y)):
+    if direct is None:
         target[...] = engine.to_numpy(y) if isinstance(target, np.ndarray) else y
     return target
 
@@ -185,12 +186,13 @@ def _flatten(
 
 
 def _as_lanes(
-    out: Any, lanes: tuple[int, int, int], dtype: str, A: Array, b: Array
+    out: Any, lanes: tuple[int, int, int], dtype: str, *inputs: Array | None
 ) -> Array | None:
     """Return a view of `out` that the backend can write, or None if there is none."""
-    if not isinstance(out, np.ndarray) or not isinstance(b, np.ndarray):
+    given = [a for a in inputs if a is not None]
+    if not all(isinstance(a, np.ndarray) for a in (out, *given)):
         return None
     usable = out.dtype.name == dtype and out.flags.c_contiguous
-    if not usable or np.may_share_memory(out, A) or np.may_share_memory(out, b):
+    if not usable or any(np.may_share_memory(out, a) for a in given):
         return None
     return out.reshape(lanes)

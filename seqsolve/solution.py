@@ -54,9 +54,10 @@ _MEANING = {
         "`on_failure='sequential'`.",
     ),
     Status.STALLED: (
-        "The residual stays above the tolerance although the preceding state is exact: "
-        "the tolerance is below the rounding error of the step function.",
-        "Raise `atol` or `rtol`, or compute in float64.",
+        "The step function gave different values for the same state: it is random, or the "
+        "tolerance is below its rounding errors.",
+        "Make it deterministic (draw noise beforehand and pass it in `x`), or raise `atol` or "
+        "`rtol`.",
     ),
     Status.NON_FINITE: (
         "The step function itself returns infinity or NaN.",

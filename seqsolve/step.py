@@ -22,6 +22,7 @@ __all__ = [
     "Parametrised",
     "StepCotangents",
     "StepFunction",
+    "Steppable",
     "Tree",
 ]
 
@@ -95,6 +96,18 @@ class BoundStep(Protocol):
         The function is called at most once, before the next call of this
         object, and not at all if the states turn out to be converged. The
         Jacobian may live in a buffer that the next call overwrites.
+        """
+        ...
+
+
+@runtime_checkable
+class Steppable(Protocol):
+    """A bound step that can also be taken for one step alone, where that is cheaper."""
+
+    def step(self, t: int, y_prev: Array, /) -> Array:
+        """Return the new states of step `t` of those whose input is fixed.
+
+        `y_prev` has a leading axis of 1, as if the input were ``x[t : t + 1]``.
         """
         ...
 

@@ -14,30 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from seqsolve.backend import Array
-
-
-class HeadWeights(NamedTuple):
-    """The parameters of the heads of a GRU, gates in the order r, z, n.
-
-    Parameters
-    ----------
-    weight_ih : array, shape (h, 3 * k, m)
-        Input weights.
-    weight_hh : array, shape (h, 3 * k, k)
-        Recurrent weights.
-    bias_ih, bias_hh : array, shape (h, 3 * k), or None
-        Biases.
-    """
-
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array | None
-    bias_hh: Array | None
+from seqsolve.models._gru_rows import HeadWeights, RowCell
 
 
 @dataclass
@@ -77,7 +59,7 @@ class Cell:
         self.n_inputs = weights.weight_ih.shape[-1]
         self.dtype = np.result_type(*(a.dtype for a in weights if a is not None))
         weights = HeadWeights(*(a if a is None else a.astype(self.dtype) for a in weights))
-        self._weights = weights
+        self.weights = weights
         self._weight_ih = self._halve_logistic(weights.weight_ih)
         self._weight_hh = 0.5 * self._by_gate(weights.weight_hh)
         bias_ih = bias_hn = None
@@ -90,10 +72,15 @@ class Cell:
             bias_ih = bias_hh if bias_ih is None else bias_ih + bias_hh
         self._bias_ih, self._bias_hn = bias_ih, bias_hn
 
+    @cached_property
+    def by_rows(self) -> RowCell:
+        """The same cell for few states at a time."""
+        return RowCell(self.weights)
+
     def zeros(self, dtype: Any) -> HeadWeights:
         """Return zeros of the shapes of the parameters."""
         return HeadWeights(
-            *(a if a is None else np.zeros_like(a, dtype=dtype) for a in self._weights)
+            *(a if a is None else np.zeros_like(a, dtype=dtype) for a in self.weights)
         )
 
     def project(self, x: Array) -> Array:
@@ -211,7 +198,7 @@ class Cell:
             Summed over the steps.
         """
         heads = (self.n_heads, self.head_size, work.state.shape[-1])
-        weights, gates, factors = self._weights, work.gates, work.factors
+        weights, gates, factors = self.weights, work.gates, work.factors
         work.state[...] = lam.T
         factors *= work.state
         work.candidate *= work.state

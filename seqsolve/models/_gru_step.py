@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from seqsolve.backend import Array
-from seqsolve.models._gru_cell import Cell, HeadWeights, Work, empty, steps_on_one_thread
+from seqsolve.models._gru_cell import Cell, Work, empty, steps_on_one_thread
+from seqsolve.models._gru_rows import FEW_VALUES, HeadWeights
 
 #: How many states the CPU takes at a time, so that work arrays stay in its cache, ...
 _CPU_STATES = 2**14
@@ -33,10 +35,21 @@ class BoundGRU:
     def __init__(self, cell: Cell, x: Array, jac_shape: tuple[int, ...]) -> None:
         _check_last_axis("x", x, "n_inputs", cell.n_inputs)
         self._cell = cell
+        self._x = x
         self._jac_shape = jac_shape
         self._x_lead = tuple(x.shape[:-1])
-        self._projection = cell.project(_rows(x, self._x_lead))
         self._buffers: _Buffers | None = None
+
+    @cached_property
+    def _projection(self) -> Array:
+        return self._cell.project(_rows(self._x, self._x_lead))
+
+    @cached_property
+    def _row_projection(self) -> Array:
+        """The input's part for each step, ``(steps, h, sequences, 3 * k)``."""
+        rows = self._cell.by_rows.project(_rows(self._x, self._x_lead))
+        n_steps, *batch = self._x_lead
+        return rows.reshape(rows.shape[0], n_steps, prod(batch), rows.shape[-1]).swapaxes(0, 1)
 
     def __call__(self, y_prev: Array, /) -> Array:
         """Return the new states."""
@@ -46,6 +59,14 @@ class BoundGRU:
         """Return the new states, and a function that completes the Jacobian."""
         y, buffers = self._advance(y_prev)
         return y, lambda: self._jacobian(buffers)
+
+    def step(self, t: int, y_prev: Array, /) -> Array:
+        """Return the new states of one of the steps whose input is fixed."""
+        cell = self._cell
+        if y_prev.size > FEW_VALUES:
+            return evaluate(cell, y_prev, self._x[t : t + 1])
+        rows = y_prev.reshape(prod(y_prev.shape[:-1]), cell.n_units)
+        return cell.by_rows.advance(rows, self._row_projection[t]).reshape(y_prev.shape)
 
     def _advance(self, y_prev: Array) -> tuple[Array, _Buffers]:
         cell = self._cell
@@ -109,6 +130,10 @@ def evaluate(cell: Cell, y_prev: Array, x: Array) -> Array:
     _check_last_axis("y_prev", y_prev, "n_units", cell.n_units)
     _check_last_axis("x", x, "n_inputs", cell.n_inputs)
     lead = _broadcast(y_prev.shape[:-1], x.shape[:-1])
+    if prod(lead) * cell.n_units <= FEW_VALUES:
+        projection = cell.by_rows.project(_rows(x, lead))
+        y = cell.by_rows.advance(_rows(y_prev, lead), projection)
+        return y.reshape(*lead, cell.n_units)
     y = empty(y_prev, (*lead, cell.n_units), np.result_type(cell.dtype, x.dtype, y_prev.dtype))
     y_rows, y_prev, x = _rows(y, lead), _rows(y_prev, lead), _rows(x, lead)
     for part, work in _parts(cell, y_rows):

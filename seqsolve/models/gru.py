@@ -14,7 +14,8 @@ from seqsolve.backend import Array
 from seqsolve.element import ElementStep, element_step
 from seqsolve.jacobian import BlockDiagonal, Structure
 from seqsolve.models import _gru_element, _gru_step
-from seqsolve.models._gru_cell import Cell, HeadWeights
+from seqsolve.models._gru_cell import Cell
+from seqsolve.models._gru_rows import HeadWeights
 from seqsolve.step import StepCotangents
 
 __all__ = ["GRU", "MultiHeadGRU"]

@@ -58,7 +58,7 @@ def _adjoint(backend: Backend) -> None:
 
 def _after_any_solver(backend: Backend) -> None:
     for dtype in backend.capabilities.dtypes:
-        r = recurrence(backend, "dense", dtype, batch=(2,))
+        r = recurrence(backend, "dense", dtype, batch=(3,))
         g = noise(np.random.default_rng(2), r.x.shape, dtype)
         y0_bar = _oracle.adjoint(r.jacobians(), g)[1]
         h = triangular_map(r.f, r.x, r.y0, backend=backend)
@@ -117,7 +117,7 @@ def _dot_test(backend: Backend) -> None:
 
 def _error_bound(backend: Backend) -> None:
     for dtype in backend.capabilities.dtypes:
-        r = recurrence(backend, "dense", dtype, batch=(2,))
+        r = recurrence(backend, "dense", dtype, batch=(3,))
         with context(dtype):
             solution = deer(r.f, r.jac, r.x, r.y0, backend=backend, rtol=1e-3, atol=1e-3)
             bound = on_backend(

@@ -33,13 +33,13 @@ _SIZES = (
     (3, 1, 3),
     (5, 0, 2),
     (0, 2, 3),
-    (7, 3, 3),
+    (7, 3, 4),
     (33, 2, 8),
     (64, 3, 4),
     (100, 1, 2),
     (7, 1, 16),
 )
-_FEW_SIZES = ((1, 1, 1), (7, 3, 3), (33, 1, 16))
+_FEW_SIZES = ((1, 3, 4), (7, 3, 4), (64, 3, 4), (33, 1, 16))
 
 #: What of the states ``y[-1], y[0], ...`` a step may return as their image.
 _IMAGES: dict[str, Callable[[Any], Any]] = {
@@ -180,7 +180,7 @@ def _views(structure: str, backend: Backend) -> None:
 def _shared(structure: str, backend: Backend) -> None:
     """Share memory with the iterate, as a step does that returns its argument."""
     for dtype in backend.capabilities.dtypes:
-        for n_batch, n_state in [(1, 1), (3, 3), (1, 16)]:
+        for n_batch, n_state in [(3, 4), (1, 16)]:
             A, _, _ = _random(structure, (20, n_batch, n_state), dtype)
             rng = np.random.default_rng(8)
             host = noise(rng, (21, n_batch, n_state), dtype)
@@ -253,7 +253,7 @@ def _large_image(structure: str, backend: Backend) -> None:
 def _long_repair(structure: str, backend: Backend) -> None:
     """Multiply matrices that overflow by themselves: the iterate stays finite."""
     for dtype in backend.capabilities.dtypes:
-        A, fy, y = _random(structure, (600, 3, 3), dtype)
+        A, fy, y = _random(structure, (600, 3, 4), dtype)
         A[:, 1] *= 1e4
         for method in methods(backend):
             _check(backend, A, fy, y, method)

@@ -36,26 +36,30 @@ _SIZES = (
     (3, 1, 3),
     (5, 0, 2),
     (7, 1, 16),
-    (7, 3, 3),
+    (7, 3, 4),
     (33, 2, 8),
     (64, 3, 4),
     (100, 1, 2),
 )
-_FEW_SIZES = ((0, 3, 1), (1, 1, 1), (7, 3, 3), (33, 1, 16))
-_LONG = ((1000, 1, 1), (1000, 3, 3))
+_FEW_SIZES = ((0, 3, 1), (1, 3, 4), (7, 3, 4), (64, 3, 4), (33, 1, 16))
+_LONG = ((1000, 1, 1), (1000, 3, 4))
 
-#: Views of arrays ``(n_steps, n_batch, ...)`` that a backend meets.
+#: Views of arrays ``(n_steps, n_batch, ...)`` that a backend meets, of the same shape.
 _VIEWS: dict[str, Callable[[Any, Any], Any]] = {
     "reversed in time": lambda xp, a: a[::-1],
-    "every second step": lambda xp, a: a[::2],
-    "without the first step": lambda xp, a: a[1:],
-    "every second sequence": lambda xp, a: a[:, ::2],
     "states reversed": lambda xp, a: a[..., ::-1],
     "one step for all": lambda xp, a: xp.broadcast_to(a[:1], a.shape),
     "one sequence for all": lambda xp, a: xp.broadcast_to(a[:, :1], a.shape),
-    "one value for all": lambda xp, a: xp.broadcast_to(a[:1, :1, ..., :1], a.shape),
-    "time and batch swapped": lambda xp, a: a[:4, :4].swapaxes(0, 1),
-    "last axes swapped": lambda xp, a: a[..., :4, :4].swapaxes(-1, -2),
+    "one value for all": lambda xp, a: xp.broadcast_to(a[:1, :1], a.shape),
+    "matrices transposed": lambda xp, a: a.swapaxes(-1, -2) if a.ndim == 4 else a,
+}
+
+#: And such that cut or turn all arrays alike.
+_CUTS: dict[str, Callable[[Any, Any], Any]] = {
+    "every second step": lambda xp, a: a[::2],
+    "without the first step": lambda xp, a: a[1:],
+    "every second sequence": lambda xp, a: a[:, ::2],
+    "time and batch swapped": lambda xp, a: a.swapaxes(0, 1),
 }
 
 
@@ -173,34 +177,30 @@ def _views(structure: str, backend: Backend) -> None:
     dtype = backend.capabilities.dtypes[-1]
     size = (13, 5, 4)
     A, b, _ = _random(structure, size, dtype)
-    for name, view in _VIEWS.items():
-        if name == "last axes swapped" and structure == "diagonal":
-            continue
-        swaps = name in ("time and batch swapped", "last axes swapped")
-        for which in ("A and b",) if "second" in name or swaps or "first" in name else ("A", "b"):
-            viewed: list[tuple[HostArray, Array]] = []
-            for key, host in (("A", A), ("b", b)):
-                array = owned(backend, host)
-                if name == "last axes swapped" and key == "b":
-                    viewed.append((host, array))
-                elif key in which:
-                    viewed.append((view(np, host), view(backend.xp, array)))
-                else:
-                    viewed.append((host, array))
-            (A_view, A_array), (b_view, b_array) = viewed
-            for method in methods(backend):
-                for reverse in (False, True):
-                    with context(f"`{which}` {name}"):
-                        _check(
-                            backend,
-                            A_view,
-                            b_view,
-                            None,
-                            rounding(structure, size[2], dtype),
-                            method=method,
-                            reverse=reverse,
-                            arrays=(A_array, b_array),
-                        )
+    for view, name, which in [
+        *((view, name, which) for name, view in _VIEWS.items() for which in ("A", "b")),
+        *((view, name, "A and b") for name, view in _CUTS.items()),
+    ]:
+        pairs = [
+            (view(np, host), view(backend.xp, owned(backend, host)))
+            if key in which
+            else (host, owned(backend, host))
+            for key, host in (("A", A), ("b", b))
+        ]
+        (A_view, A_array), (b_view, b_array) = pairs
+        for method in methods(backend):
+            for reverse in (False, True):
+                with context(f"`{which}` {name}"):
+                    _check(
+                        backend,
+                        A_view,
+                        b_view,
+                        None,
+                        rounding(structure, size[2], dtype),
+                        method=method,
+                        reverse=reverse,
+                        arrays=(A_array, b_array),
+                    )
 
 
 def _without_loss(structure: str, backend: Backend) -> None:
@@ -208,11 +208,11 @@ def _without_loss(structure: str, backend: Backend) -> None:
     n_steps = 400
     rng = np.random.default_rng(5)
     for dtype in backend.capabilities.dtypes:
-        y0 = noise(rng, (3, 3), dtype)
-        b = np.zeros((n_steps, 3, 3), dtype)
+        y0 = noise(rng, (3, 4), dtype)
+        b = np.zeros((n_steps, 3, 4), dtype)
         A = rng.choice([-1.0, 1.0], b.shape).astype(dtype)
         if structure == "dense":
-            A = np.linalg.qr(rng.standard_normal((*b.shape, 3)))[0].astype(dtype)
+            A = np.linalg.qr(rng.standard_normal((*b.shape, 4)))[0].astype(dtype)
         allowed = 0.0 if structure == "diagonal" else 4 * n_steps * eps(dtype)
         for method in methods(backend):
             _check(backend, A, b, y0, allowed, method=method)
@@ -220,7 +220,7 @@ def _without_loss(structure: str, backend: Backend) -> None:
 
 def _growth(structure: str, backend: Backend) -> None:
     """Double the state: each is right to a few units of its own size."""
-    n_steps, n_state = 60, 3
+    n_steps, n_state = 60, 4
     for dtype in backend.capabilities.dtypes:
         shape = (n_steps, 3, n_state)
         A: HostArray = np.full(shape, 2, dtype)
@@ -234,7 +234,7 @@ def _growth(structure: str, backend: Backend) -> None:
 
 def _out(structure: str, backend: Backend) -> None:
     for dtype in backend.capabilities.dtypes:
-        for size in [(1, 1, 1), (9, 3, 3), (0, 1, 2)]:
+        for size in [(1, 3, 4), (9, 3, 4), (0, 1, 2)]:
             A, b, y0 = _random(structure, size, dtype)
             for method in methods(backend):
                 for reverse in (False, True):

@@ -283,7 +283,7 @@ def test_unattainable_tolerance_is_stalled():
     solution = solve(noisy(0), [0.5], 200, window=200, jac=lambda y, x: 0.9 + 0 * y)
     assert solution.status is Status.STALLED
     assert not solution.success
-    assert "Raise `atol` or `rtol`" in solution.message
+    assert "raise `atol` or `rtol`" in solution.message
     assert solve(noisy(0), [0.5], 200, window=200, atol=1e-7).success
 
 

@@ -360,6 +360,23 @@ def test_inputs_of_any_strides_are_read_and_left_alone(name):
 
 
 @every_cell
+@pytest.mark.parametrize(
+    ("lead", "x_lead"),
+    [((4,), (4,)), ((4, 3), (4, 3)), ((4, 3), (4, 1)), ((2, 5000), (2, 5000)), ((3, 0), (3, 0))],
+    ids=str,
+)
+def test_steps_taken_one_by_one(name, lead, x_lead):
+    gru = make(name)
+    y_prev, _ = draw(gru, lead)
+    _, x = draw(gru, x_lead)
+    bound, expected = gru.bind(x), gru(y_prev, x)
+    for t in range(lead[0]):
+        y = bound.step(t, y_prev[t : t + 1])
+        assert y.dtype == expected.dtype
+        np.testing.assert_allclose(y, expected[t : t + 1], rtol=1e-13, atol=1e-15)
+
+
+@every_cell
 @pytest.mark.parametrize("x_lead", [(4, 3), (4, 1)], ids=str)
 def test_arrays_of_another_library_are_kept(name, x_lead):
     gru = make(name)
@@ -368,8 +385,8 @@ def test_arrays_of_another_library_are_kept(name, x_lead):
     foreign = gru.with_params({key: ForeignArray(a) for key, a in gru.params.items()})
     y_, x_ = ForeignArray(y_prev), ForeignArray(x)
     y, jacobian = foreign.bind(x_).linearize(y_)
-    np.testing.assert_allclose(y.data, gru(y_prev, x), rtol=1e-14)
-    np.testing.assert_allclose(foreign(y_, x_).data, y.data, rtol=1e-14)
+    np.testing.assert_allclose(y.data, gru(y_prev, x), rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(foreign(y_, x_).data, y.data, rtol=1e-14, atol=1e-15)
     np.testing.assert_allclose(jacobian().data, gru.jac(y_prev, x), rtol=1e-13, atol=1e-15)
     bars, expected = foreign.vjp(y_, x_, y_), gru.vjp(y_prev, x, y_prev)
     np.testing.assert_allclose(bars.y_prev.data, expected.y_prev, rtol=1e-13, atol=1e-15)
