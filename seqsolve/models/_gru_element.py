@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
+from seqsolve.backend import Array
+from seqsolve.element import ElementStep, element_step
+from seqsolve.jacobian import BlockDiagonal
 from seqsolve.models import _activations
+from seqsolve.step import StepCotangents
 
 Function = Callable[[Any, Any, Any, Any], None]
 _Pair = tuple[Function, Function]
 
 
-def functions(single_precision: bool) -> tuple[Function, Function]:
-    """Return ``step`` and ``jac`` of an element step.
+def element_gru(params: Mapping[str, Array], vjp: Callable[..., StepCotangents]) -> ElementStep:
+    """Return the element step of a multi-head GRU.
 
     Parameters
     ----------
-    single_precision : bool
-        Whether rational activations, exact to single precision, will do.
+    params : mapping of str to array
+        All four parameters of a ``MultiHeadGRU``, in its order.
+    vjp : callable
+        Its vector-Jacobian product, as `element_step` takes it.
 
     Returns
     -------
-    step, jac : callable
-        For the parameters weight_ih, weight_hh, bias_ih and bias_hh, all of
-        the shapes that ``MultiHeadGRU`` gives them. The Jacobian is
-        ``(h, k, k)``.
+    ElementStep
+        With rational activations where all parameters are in single precision.
+        The units of a head lie side by side in its parameters, where vector
+        instructions take them.
     """
-    if single_precision:
-        return _SINGLE
-    return _DOUBLE
+    single = np.result_type(*(a.dtype for a in params.values())) == np.float32
+    step, jac = _SINGLE if single else _DOUBLE
+    h, _, k = params["weight_hh"].shape
+    side_by_side = {
+        name: np.asfortranarray(a) if isinstance(a, np.ndarray) else a for name, a in params.items()
+    }
+    return element_step(
+        step,
+        jac,
+        n_state=h * k,
+        params=side_by_side,
+        jac_structure=BlockDiagonal(k),
+        vjp=vjp,
+    )
 
 
 def _functions(tanh: Callable[[Any], Any], sigmoid: Callable[[Any], Any]) -> _Pair:

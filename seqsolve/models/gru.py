@@ -11,7 +11,7 @@ import numpy as np
 
 from seqsolve import _checks
 from seqsolve.backend import Array
-from seqsolve.element import ElementStep, element_step
+from seqsolve.element import ElementStep
 from seqsolve.jacobian import BlockDiagonal, Structure
 from seqsolve.models import _gru_element, _gru_step
 from seqsolve.models._gru_cell import Cell
@@ -145,10 +145,9 @@ class _GatedRecurrentUnit:
         Returns
         -------
         ElementStep
-            Parameters are named and shaped as those of `MultiHeadGRU`, with
-            one head for a `GRU`, and biases that are None are zero. Where all
-            are in single precision, tanh and the logistic function are
-            rational: their error is below 4e-7.
+            Parameters are named and shaped as those of `MultiHeadGRU`; biases
+            that are None become zero. In single precision, tanh and the
+            logistic function are rational, with errors below 4e-7.
 
         Examples
         --------
@@ -160,30 +159,17 @@ class _GatedRecurrentUnit:
         >>> bool(abs(y - exact).max() < 4e-6)
         True
         """
-        named = self._in_heads()
-        step, jac = _gru_element.functions(np.finfo(self._cell.dtype).bits == 32)
-        return element_step(
-            step,
-            jac,
-            n_state=self._cell.n_units,
-            params={
-                name: np.asfortranarray(a) if isinstance(a, np.ndarray) else a
-                for name, a in named.items()
-            },
-            jac_structure=BlockDiagonal(self._cell.head_size),
-            vjp=_pull_back_heads,
-        )
-
-    def _in_heads(self) -> dict[str, Array]:
-        """Return the parameters in the shapes of several heads, biases included."""
         h, k = self._cell.n_heads, self._cell.head_size
         zeros = np.zeros_like(self.weight_hh, shape=(h, 3 * k))
-        return {
-            "weight_ih": self.weight_ih.reshape(h, 3 * k, -1),
-            "weight_hh": self.weight_hh.reshape(h, 3 * k, k),
-            "bias_ih": zeros if self.bias_ih is None else self.bias_ih.reshape(h, 3 * k),
-            "bias_hh": zeros if self.bias_hh is None else self.bias_hh.reshape(h, 3 * k),
-        }
+        heads = MultiHeadGRU(
+            self.weight_ih.reshape(h, 3 * k, -1),
+            self.weight_hh.reshape(h, 3 * k, k),
+            zeros if self.bias_ih is None else self.bias_ih.reshape(h, 3 * k),
+            zeros if self.bias_hh is None else self.bias_hh.reshape(h, 3 * k),
+        )
+        return _gru_element.element_gru(
+            heads.params, lambda y, x, params, lam: MultiHeadGRU(**params).vjp(y, x, lam)
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={value}" for name, value in self._sizes.items())
@@ -475,12 +461,6 @@ class MultiHeadGRU(_GatedRecurrentUnit):
     @cached_property
     def _cell(self) -> Cell:
         return Cell(HeadWeights(*_values(self)))
-
-
-def _pull_back_heads(
-    y_prev: Array, x: Array, params: Mapping[str, Array], lam: Array
-) -> StepCotangents:
-    return MultiHeadGRU(**params).vjp(y_prev, x, lam)
 
 
 def _values(unit: _GatedRecurrentUnit) -> tuple[Array | None, ...]:
