@@ -145,9 +145,8 @@ class _GatedRecurrentUnit:
         Returns
         -------
         ElementStep
-            Parameters are named and shaped as those of `MultiHeadGRU`; biases
-            that are None become zero. In single precision, tanh and the
-            logistic function are rational, with errors below 4e-7.
+            With the parameters of a `MultiHeadGRU`, biases included. In single
+            precision, tanh and logistic function are rational, to 4e-7.
 
         Examples
         --------
