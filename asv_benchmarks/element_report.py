@@ -70,23 +70,26 @@ def compiled_loop(cell: GRU) -> Callable[[NDArray, NDArray], NDArray]:
     """Return the loop that a user would compile: plain arithmetic, libm's tanh and exp."""
 
     @numba.njit(fastmath=True)  # type: ignore[untyped-decorator]
-    def loop(x: Any, y0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
+    def loop(projected: Any, y0: Any, w: Any, b: Any) -> Any:
         n, one = len(y0), np.float32(1)
-        y = np.empty((len(x), n), y0.dtype)
-        h = y0.copy()
-        for t in range(len(x)):
-            gates = w_ih @ x[t] + b_ih
-            hidden = w_hh @ h + b_hh
+        y = np.empty((len(projected), n), y0.dtype)
+        h, hidden = y0.copy(), b.copy()
+        for t in range(len(projected)):
+            for i in range(3 * n):
+                total = b[i]
+                for j in range(n):
+                    total += w[i, j] * h[j]
+                hidden[i] = total
             for i in range(n):
-                r = one / (one + np.exp(-gates[i] - hidden[i]))
-                z = one / (one + np.exp(-gates[n + i] - hidden[n + i]))
-                candidate = np.tanh(gates[2 * n + i] + r * hidden[2 * n + i])
-                y[t, i] = candidate + z * (h[i] - candidate)
-            h = y[t]
+                r = one / (one + np.exp(-projected[t, i] - hidden[i]))
+                z = one / (one + np.exp(-projected[t, n + i] - hidden[n + i]))
+                candidate = np.tanh(projected[t, 2 * n + i] + r * hidden[2 * n + i])
+                h[i] = candidate + z * (h[i] - candidate)
+                y[t, i] = h[i]
         return y
 
-    weights = [np.asarray(p) for p in cell.params.values()]
-    return lambda x, y0: loop(x, y0, *weights)
+    w = {name: np.array(p) for name, p in cell.params.items()}
+    return lambda x, y0: loop(x @ w["weight_ih"].T + w["bias_ih"], y0, w["weight_hh"], w["bias_hh"])
 
 
 if __name__ == "__main__":

@@ -21,10 +21,7 @@ from numba.core.compiler_lock import global_compiler_lock
 FASTMATH = frozenset({"reassoc", "contract", "nsz", "arcp"})
 
 #: LLVM unrolls loops of known length up to so many instructions at Numba's level of optimisation.
-DEFAULT = 300
-
-#: Enough for a few dozen states' worth of arithmetic.
-LONG = 3000
+UNROLL = 300
 
 #: Nothing is allocated in compiled code, so no references are counted.
 OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "_nrt": False}
@@ -53,7 +50,7 @@ def compile_kernel(
     arguments: tuple[types.Type, ...],
     content: str | None,
     *,
-    unroll: bool = False,
+    unroll: int = UNROLL,
 ) -> Kernel:
     """Compile `function` for one signature.
 
@@ -66,9 +63,9 @@ def compile_kernel(
     content : str or None
         All that its closure holds, in a form that is the same in every
         process. None: not kept on disk.
-    unroll : bool
-        Whether to unroll even long loops of known length, so that the loop
-        around them becomes a loop of vector instructions.
+    unroll : int
+        Unroll loops of known length up to so many instructions. The loop
+        around an unrolled one can become a loop of vector instructions.
 
     Returns
     -------
@@ -82,7 +79,7 @@ def compile_kernel(
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-    with _unrolling(LONG if unroll else DEFAULT):
+    with _unrolling(unroll):
         dispatcher.compile(types.void(*arguments))
     dispatcher.disable_compile()
     kernel: Kernel = dispatcher
@@ -97,7 +94,7 @@ def _unrolling(size: int) -> Iterator[None]:
         try:
             yield
         finally:
-            set_option("", f"-unroll-threshold={DEFAULT}")
+            set_option("", f"-unroll-threshold={UNROLL}")
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -11,8 +11,9 @@ from seqsolve_numba.compilation import writable
 from seqsolve_numba.specialization import NDArray, Specialization
 from seqsolve_numba.threads import over_sequences
 
-#: Larger states fill vector instructions by themselves.
-UNROLLED_STATES = 2
+#: A loop over a few dozen states unrolls, the loop of such loops over more than two does not:
+#: it becomes a loop of vector instructions.
+UNROLL = 600
 
 
 def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> None:
@@ -29,12 +30,11 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
     y : array, shape (n_steps + 1, n_batch, n_state)
         Its first step is given.
     """
-    n_state = special.shapes.n_state
     kernel = special.kernel(
         "march",
         _build,
         (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp),
-        unroll=n_state <= UNROLLED_STATES,
+        unroll=UNROLL,
     )
     over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
 

@@ -17,6 +17,9 @@ from seqsolve_numba.threads import over_sequences
 #: So many positions are evaluated in vector instructions before the recurrence takes them.
 TILE = 64
 
+#: Every loop of a small step unrolls, so that the loop over positions has vector instructions.
+UNROLL = 3000
+
 
 def newton_windows(
     special: Specialization,
@@ -35,7 +38,7 @@ def newton_windows(
     n_steps, n_batch, n_state = y.shape[0] - 1, y.shape[1], y.shape[2]
     n_windows = -(-n_steps // window)
     dtype = y.dtype
-    kernel = special.kernel("newton", _build, _arguments(special, dtype), unroll=True)
+    kernel = special.kernel("newton", _build, _arguments(special, dtype), unroll=UNROLL)
     limit = float(np.finfo(dtype).max) ** 0.5
     converged, stuck = np.full(n_batch, n_steps), np.zeros(n_batch, bool)
     nit, residual = np.zeros((n_windows, n_batch), np.intp), np.zeros((n_windows, n_batch))

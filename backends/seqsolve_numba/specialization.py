@@ -107,7 +107,7 @@ class Specialization:
         build: Callable[[Specialization], Any],
         arguments: tuple[Any, ...],
         *,
-        unroll: bool,
+        unroll: int,
     ) -> Kernel:
         """Return a kernel, compiled on first use.
 
@@ -119,8 +119,8 @@ class Specialization:
             ``build(specialization)``, its Python function.
         arguments : tuple of numba.types.Type
             Types of its arguments.
-        unroll : bool
-            Whether to unroll even long loops of known length.
+        unroll : int
+            Unroll loops of known length up to so many instructions.
         """
         with self._lock:
             if name not in self._kernels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,20 +31,23 @@ def element_gru(params: Mapping[str, Array], vjp: Callable[..., StepCotangents])
     -------
     ElementStep
         With rational activations where all parameters are in single precision.
-        The units of a head lie side by side in its parameters, where vector
-        instructions take them.
+        The units of a small head lie side by side in its parameters, the
+        inputs of a unit in those of a large one: where vector instructions
+        take them.
     """
     single = np.result_type(*(a.dtype for a in params.values())) == np.float32
     step, jac = _SINGLE if single else _DOUBLE
     h, _, k = params["weight_hh"].shape
-    side_by_side = {
-        name: np.asfortranarray(a) if isinstance(a, np.ndarray) else a for name, a in params.items()
+    order: Literal["F", "C"] = "F" if k <= _SMALL_HEAD else "C"
+    laid_out = {
+        name: np.asarray(a, order=order) if isinstance(a, np.ndarray) else a
+        for name, a in params.items()
     }
     return element_step(
         step,
         jac,
         n_state=h * k,
-        params=side_by_side,
+        params=laid_out,
         jac_structure=BlockDiagonal(k),
         vjp=vjp,
     )
@@ -97,6 +100,9 @@ def _functions(tanh: Callable[[Any], Any], sigmoid: Callable[[Any], Any]) -> _Pa
 
     return step, jac
 
+
+#: Loops over the states of a head up to this size are unrolled where they are compiled.
+_SMALL_HEAD = 32
 
 _SINGLE = _functions(_activations.rational_tanh, _activations.rational_sigmoid)
 _DOUBLE = _functions(_activations.tanh, _activations.sigmoid)
