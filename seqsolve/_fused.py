@@ -14,6 +14,9 @@ from seqsolve.backend import Array, FusedOutcome, FusedSteps
 from seqsolve.element import ElementStep
 from seqsolve.solution import Status, WindowRecord
 
+#: So many windows are solved in one call, at most: there is a record of each.
+MAX_WINDOWS = 1024
+
 
 @dataclass(frozen=True)
 class FusedNewton:
@@ -46,7 +49,8 @@ class FusedNewton:
     @property
     def span(self) -> int:
         """How many steps to hand to the backend at a time, in whole windows."""
-        return self.window * max(1, march_block(self.newton.problem) // self.window)
+        windows = march_block(self.newton.problem) // self.window
+        return self.window * max(1, min(windows, MAX_WINDOWS))
 
     def solve(
         self, rows: slice, sequences: Sequences, start: Array, guess: Array | None

@@ -165,7 +165,7 @@ class FusedOutcome(NamedTuple):
         Iterations; 0 in the windows behind the one that failed.
     residual : ndarray, shape (n_windows, n_batch)
         Largest residual at the end of each window that was solved or failed.
-    trace : ndarray, shape (n_windows, maxiter + 1)
+    trace : ndarray, shape (n_windows, at most maxiter + 1)
         Largest residual of all sequences before each iteration and at the end.
     """
 

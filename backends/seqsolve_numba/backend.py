@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from seqsolve.backend import FusedOutcome
 from seqsolve.portable import PortableBackend
-from seqsolve_numba import linear, marching, newton
+from seqsolve_numba import linear, marching, newton, threads
 from seqsolve_numba.specialization import NDArray, Specializations
 
 #: Methods of linear recurrences that compiled loops stand for.
@@ -31,7 +30,7 @@ class NumbaBackend(PortableBackend):
         return {
             "numpy": np.__version__,
             "numba": version("numba"),
-            "threads": str(numba.get_num_threads()),
+            "threads": str(threads.n_threads()),
         }
 
     def linear_recurrence(
@@ -80,6 +79,7 @@ class NumbaBackend(PortableBackend):
     def march(self, step: Any, x: NDArray | None, y: NDArray) -> None:
         """Step through time, in compiled code."""
         if y.shape[0] > 1 and y.size:
+            x = marching.compilable(x)
             special = self._specializations.get(step, x, y)
             marching.march(special, marching.flat_input(x, y), tuple(step.params.values()), y)
 
@@ -97,6 +97,7 @@ class NumbaBackend(PortableBackend):
         window: int,
     ) -> FusedOutcome:
         """Solve one window after the other by Newton's method, in compiled code."""
+        x = marching.compilable(x)
         return newton.newton_windows(
             self._specializations.get(step, x, y),
             marching.flat_input(x, y),

@@ -63,6 +63,14 @@ def _build(special: Specialization) -> Any:
     return kernel
 
 
+def compilable(x: NDArray | None) -> NDArray | None:
+    """Return the input in a dtype that compiled code can compute with."""
+    if x is None:
+        return None
+    dtype = np.dtype(np.float32) if x.dtype == np.float16 else x.dtype.newbyteorder("=")
+    return x.astype(dtype, copy=False)
+
+
 def flat_input(x: NDArray | None, y: NDArray) -> NDArray:
     """Return the input as ``(n_steps, n_batch, n_inputs)``."""
     n_steps, n_batch = y.shape[0] - 1, y.shape[1]

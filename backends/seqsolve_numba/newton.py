@@ -42,6 +42,7 @@ def newton_windows(
     limit = float(np.finfo(dtype).max) ** 0.5
     converged, stuck = np.full(n_batch, n_steps), np.zeros(n_batch, bool)
     nit, residual = np.zeros((n_windows, n_batch), np.intp), np.zeros((n_windows, n_batch))
+    maxiter = min(maxiter, window)
     trace = np.zeros((n_windows, maxiter + 1))
     atol = np.asarray(atol, dtype)
     lock = Lock()

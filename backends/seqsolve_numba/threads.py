@@ -7,21 +7,25 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numba
-
-_N_CORES = os.cpu_count() or 1
 
 #: Work below this many values is not worth handing to another thread.
 MIN_VALUES = 2**15
 
 
+def n_threads() -> int:
+    """Return how many threads Numba is told to use: NUMBA_NUM_THREADS, or all cores."""
+    config: Any = numba.config
+    return int(config.NUMBA_NUM_THREADS)
+
+
 def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: int) -> None:
     """Call ``run(start, stop)`` on pieces of the batch, one piece a thread.
 
-    As many threads as ``numba.get_num_threads()`` says. The kernels release
-    the interpreter lock, and NumPy's or Numba's own pools are not involved:
-    any number of Python threads may do this at once.
+    The kernels release the interpreter lock. Numba's own pool is not involved:
+    any number of Python threads may do this at once, and processes may fork.
 
     Parameters
     ----------
@@ -32,7 +36,7 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
     n_values : int
         How many values there are to work on, in all.
     """
-    n_pieces = min(numba.get_num_threads(), n_sequences, 1 + n_values // MIN_VALUES)
+    n_pieces = min(n_threads(), n_sequences, 1 + n_values // MIN_VALUES)
     if n_pieces <= 1:
         run(0, n_sequences)
         return
@@ -46,4 +50,4 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
 @functools.cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """Return the threads of a process: those of its parent do not survive a fork."""
-    return ThreadPoolExecutor(_N_CORES, thread_name_prefix="seqsolve")
+    return ThreadPoolExecutor(n_threads(), thread_name_prefix="seqsolve")

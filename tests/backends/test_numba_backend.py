@@ -178,6 +178,26 @@ def test_shared_input_wide_item_and_scalar_item():
         np.testing.assert_allclose(ours, oracle, 1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["float16", ">f4", "int32", "bool"])
+def test_input_of_other_dtypes(dtype):
+    rng = np.random.default_rng(0)
+    cell = make_cell("diagonal", 2, "float32", rng)
+    x = rng.integers(0, 2, (100, 2)).astype(dtype)
+    y0 = np.zeros(2, "float32")
+    ours, oracle = (seqsolve.sequential(cell, x, y0, backend=b).y for b in ("numba", None))
+    assert ours.dtype == oracle.dtype
+    np.testing.assert_allclose(ours, oracle, 1e-6)
+
+
+def test_many_windows_and_iterations_take_little_memory():
+    rng = np.random.default_rng(0)
+    cell = make_cell("diagonal", 2, "float32", rng)
+    x, y0 = make_problem(cell, 5000, (), "float32", rng)
+    solution = seqsolve.deer(cell, None, x, y0, backend="numba", window=2, maxiter=10**9)
+    assert solution.success
+    assert len(solution.history) == 2500
+
+
 def test_strides_and_read_only_input():
     rng = np.random.default_rng(0)
     cell = make_cell("dense", 2, "float64", rng)
