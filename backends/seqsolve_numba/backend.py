@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from seqsolve.backend import FusedOutcome
 from seqsolve.portable import PortableBackend
-from seqsolve_numba import linear, marching, newton, threads
-from seqsolve_numba.specialization import NDArray, Specializations
+from seqsolve_numba import threads
+
+NDArray: TypeAlias = npt.NDArray[Any]
 
 #: Methods of linear recurrences that compiled loops stand for.
 _COMPILED_METHODS = frozenset({"auto", "sequential"})
@@ -23,7 +25,10 @@ class NumbaBackend(PortableBackend):
 
     def __init__(self) -> None:
         super().__init__("numba", np)
-        self._specializations = Specializations()
+
+    @functools.cached_property
+    def _specializations(self) -> Any:
+        return _compiled().Specializations()
 
     def describe(self) -> Mapping[str, str]:
         """Return the versions and the number of threads."""
@@ -46,7 +51,7 @@ class NumbaBackend(PortableBackend):
     ) -> NDArray:
         """Solve the recurrence; ``"auto"`` steps through time in compiled code."""
         if method in _COMPILED_METHODS:
-            return linear.linear_recurrence(A, b, y0, reverse, transpose, out)
+            return _compiled().linear.linear_recurrence(A, b, y0, reverse, transpose, out)
         y: NDArray = super().linear_recurrence(
             A, b, y0, reverse=reverse, transpose=transpose, method=method, out=out
         )
@@ -56,12 +61,12 @@ class NumbaBackend(PortableBackend):
         self, y: NDArray, fy: NDArray, rtol: float, atol: NDArray
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """Return each sequence's first failing step and largest residual."""
-        return linear.residual_test(y, fy, rtol, atol)
+        return _compiled().linear.residual_test(y, fy, rtol, atol)
 
     def newton_update(self, A: NDArray, fy: NDArray, y: NDArray, *, method: str) -> None:
         """Advance the iterate in place; ``"auto"`` does so in one compiled pass."""
         if method in _COMPILED_METHODS:
-            linear.newton_update(A, fy, y)
+            _compiled().linear.newton_update(A, fy, y)
         else:
             super().newton_update(A, fy, y, method=method)
 
@@ -79,9 +84,11 @@ class NumbaBackend(PortableBackend):
     def march(self, step: Any, x: NDArray | None, y: NDArray) -> None:
         """Step through time, in compiled code."""
         if y.shape[0] > 1 and y.size:
-            x = marching.compilable(x)
+            x = _compiled().marching.compilable(x)
             special = self._specializations.get(step, x, y)
-            marching.march(special, marching.flat_input(x, y), tuple(step.params.values()), y)
+            _compiled().marching.march(
+                special, _compiled().marching.flat_input(x, y), tuple(step.params.values()), y
+            )
 
     def newton_windows(
         self,
@@ -97,10 +104,10 @@ class NumbaBackend(PortableBackend):
         window: int,
     ) -> FusedOutcome:
         """Solve one window after the other by Newton's method, in compiled code."""
-        x = marching.compilable(x)
-        return newton.newton_windows(
+        x = _compiled().marching.compilable(x)
+        return _compiled().newton.newton_windows(
             self._specializations.get(step, x, y),
-            marching.flat_input(x, y),
+            _compiled().marching.flat_input(x, y),
             tuple(step.params.values()),
             y,
             guessed=guessed,
@@ -110,3 +117,11 @@ class NumbaBackend(PortableBackend):
             scale=scale,
             window=window,
         )
+
+
+@functools.cache
+def _compiled() -> Any:
+    """Return the compiled code: importing it loads Numba."""
+    from seqsolve_numba import compiled
+
+    return compiled

@@ -7,18 +7,19 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
-
-import numba
 
 #: Work below this many values is not worth handing to another thread.
 MIN_VALUES = 2**15
 
 
 def n_threads() -> int:
-    """Return how many threads Numba is told to use: NUMBA_NUM_THREADS, or all cores."""
-    config: Any = numba.config
-    return int(config.NUMBA_NUM_THREADS)
+    """Return how many threads to use: NUMBA_NUM_THREADS, or all cores of this process."""
+    told = os.environ.get("NUMBA_NUM_THREADS", "")
+    if told.isdigit() and int(told):
+        return int(told)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: int) -> None:

@@ -1,0 +1,8 @@
+"""All that is compiled; importing it loads Numba."""
+
+from __future__ import annotations
+
+from seqsolve_numba import linear, marching, newton
+from seqsolve_numba.specialization import Specializations
+
+__all__ = ["Specializations", "linear", "marching", "newton"]
