@@ -51,7 +51,10 @@ class NumbaBackend(PortableBackend):
     ) -> NDArray:
         """Solve the recurrence; ``"auto"`` steps through time in compiled code."""
         if method in _COMPILED_METHODS:
-            return _compiled().linear.linear_recurrence(A, b, y0, reverse, transpose, out)
+            solved: NDArray = _compiled().linear.linear_recurrence(
+                A, b, y0, reverse, transpose, out
+            )
+            return solved
         y: NDArray = super().linear_recurrence(
             A, b, y0, reverse=reverse, transpose=transpose, method=method, out=out
         )
@@ -61,7 +64,8 @@ class NumbaBackend(PortableBackend):
         self, y: NDArray, fy: NDArray, rtol: float, atol: NDArray
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """Return each sequence's first failing step and largest residual."""
-        return _compiled().linear.residual_test(y, fy, rtol, atol)
+        first, largest = _compiled().linear.residual_test(y, fy, rtol, atol)
+        return first, largest
 
     def newton_update(self, A: NDArray, fy: NDArray, y: NDArray, *, method: str) -> None:
         """Advance the iterate in place; ``"auto"`` does so in one compiled pass."""
@@ -105,7 +109,7 @@ class NumbaBackend(PortableBackend):
     ) -> FusedOutcome:
         """Solve one window after the other by Newton's method, in compiled code."""
         x = _compiled().marching.compilable(x)
-        return _compiled().newton.newton_windows(
+        outcome: FusedOutcome = _compiled().newton.newton_windows(
             self._specializations.get(step, x, y),
             _compiled().marching.flat_input(x, y),
             tuple(step.params.values()),
@@ -117,6 +121,7 @@ class NumbaBackend(PortableBackend):
             scale=scale,
             window=window,
         )
+        return outcome
 
 
 @functools.cache
