@@ -213,13 +213,31 @@ class Problem:
                     "`jac_structure` must give the block size where the Jacobian is computed "
                     f"by {self.jac!r}: pass BlockDiagonal(block_size); got 'block_diagonal'."
                 )
-            return target or Structure("dense")
+            if target is None or self._couples_beyond(target):
+                return Structure("dense")
+            return target
         if isinstance(self.jac, Hutchinson) or self.n_steps == 0:
             return Structure("dense")
         first = self.bind(slice(0, 1))
         A = first.source_jacobian(self.y0[None])
         self.counts.njev += 1
         return jacobians.structure_of(A.shape, first.user_shape(self.y0[None]))
+
+    def _couples_beyond(self, structure: Structure) -> bool:
+        """Return whether the Jacobian at the first states has entries outside a structure.
+
+        Differences that take the structure at its word would add those to
+        what lies inside.
+        """
+        if structure.kind == "dense" or self.n_steps == 0 or self.n_sequences == 0:
+            return False
+        xp, first, y = self.backend.xp, self.bind(slice(0, 1)), self.y0[None]
+        scheme = "cs" if self.jac == "cs" else "3-point"
+        with np.errstate(all="ignore"):
+            for state in (y, first(y)):
+                if jacobians.outside(xp, first.raw, state, scheme, structure) > 0:
+                    return True
+        return False
 
     @cached_property
     def structure(self) -> Structure:
@@ -338,7 +356,11 @@ class BoundProblem:
         return fy, lambda: self._finish(self.source_jacobian(y_prev, fy), y_prev, problem.structure)
 
     def jacobian(self, y_prev: Array) -> Array:
-        """Return the exact Jacobian, as the linear solvers take it."""
+        """Return the exact Jacobian, as the linear solvers take it.
+
+        Central differences stand for one-sided ones: what suffices for an
+        iteration is too coarse for a gradient.
+        """
         return self._finish(self.source_jacobian(y_prev), y_prev, self._problem.natural)
 
     def source_jacobian(self, y_prev: Array, fy: Array | None = None) -> Array:
@@ -350,15 +372,9 @@ class BoundProblem:
             return self._real(_checks.call_user("jac", problem.step.jac, user, self.x))
         if callable(problem.jac):
             return self._real(_checks.call_user("jac", problem.jac, user, self.x))
-        scheme = "3-point" if isinstance(problem.jac, Hutchinson) else problem.jac
-        A = jacobians.differences(
-            problem.backend.xp,
-            self.raw,
-            y_prev,
-            self(y_prev) if fy is None and scheme == "2-point" else fy,
-            scheme,
-            problem.natural,
-        )
+        scheme = problem.jac if fy is not None or problem.jac == "cs" else "3-point"
+        xp, structure = problem.backend.xp, problem.natural
+        A = jacobians.differences(xp, self.raw, y_prev, fy, scheme, structure)
         return A if problem.batch else A[:, 0]
 
     def _real(self, A: Any) -> Array:
