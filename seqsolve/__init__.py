@@ -14,6 +14,7 @@ from seqsolve.backend import (
 )
 from seqsolve.deeppcr import deeppcr
 from seqsolve.deer import deer
+from seqsolve.ivp import OdeResult, solve_ivp
 from seqsolve.jacobi import (
     gauss_seidel,
     gs_jacobi,
@@ -47,6 +48,7 @@ __all__ = [
     "Cotangents",
     "Hutchinson",
     "IterationState",
+    "OdeResult",
     "Solution",
     "Status",
     "WindowRecord",
@@ -64,6 +66,7 @@ __all__ = [
     "lyapunov_exponent",
     "models",
     "sequential",
+    "solve_ivp",
     "testing",
     "triangular_map",
     "vjp",
