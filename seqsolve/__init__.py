@@ -15,6 +15,7 @@ from seqsolve.backend import (
 from seqsolve.deeppcr import deeppcr
 from seqsolve.deer import deer
 from seqsolve.element import ElementStep, element_step
+from seqsolve.ivp import OdeResult, solve_ivp
 from seqsolve.jacobi import (
     gauss_seidel,
     gs_jacobi,
@@ -51,6 +52,7 @@ __all__ = [
     "ElementStepError",
     "Hutchinson",
     "IterationState",
+    "OdeResult",
     "Solution",
     "Status",
     "WindowRecord",
@@ -69,6 +71,7 @@ __all__ = [
     "lyapunov_exponent",
     "models",
     "sequential",
+    "solve_ivp",
     "testing",
     "triangular_map",
     "vjp",

@@ -14,7 +14,8 @@ from seqsolve._problem import Problem, Sequences
 from seqsolve.backend import Array
 from seqsolve.solution import IterationState, Status
 
-#: Relative tolerances below this multiple of the unit roundoff resolve rounding errors.
+#: What rounding inside a step function may come to, in units of the dtype's precision and of the
+#: largest state of the step.
 ROUNDING_LEVEL = 16
 
 
@@ -34,6 +35,9 @@ class Newton:
         Relative tolerance.
     atol : array, shape (n_state,)
         Absolute tolerance.
+    rounding : float
+        What is accepted besides where iterations no longer help, relative to
+        the largest state of the step.
     maxiter : int
         Iterations for each window.
     scale : float
@@ -47,6 +51,7 @@ class Newton:
     problem: Problem
     rtol: float
     atol: Array
+    rounding: float
     maxiter: int
     scale: float
     method: str
@@ -87,7 +92,8 @@ class _Running:
     ``whole`` holds all sequences of the window, ``y`` those that still run;
     both begin with the state before the window. Rows before ``base`` are not
     evaluated any more; those before ``exact`` pass the test in every sequence
-    if the step function always gives the same values.
+    if the step function always gives the same values. Once an iteration does
+    not halve the residual, the test is ``forgiving`` of rounding errors.
     """
 
     def __init__(
@@ -110,6 +116,8 @@ class _Running:
         self.prefix: npt.NDArray[np.intp] = np.full(n, 0)
         self.exact = 0
         self.frozen_residual = np.zeros(n)
+        self.tested_before = np.inf
+        self.forgiving = False
         self.bind()
 
     def bind(self) -> None:
@@ -123,10 +131,31 @@ class _Running:
         """Evaluate the step and test the residual."""
         self.fy, self.complete = self.step.linearize(self.y[self.base : -1])
         first, largest = self._test(self.y[self.base + 1 :], self.fy)
+        tested = float(largest.max(initial=0.0))
+        self.forgiving = self.forgiving or tested > 0.5 * self.tested_before
+        self.tested_before = tested
+        if self.forgiving and self.newton.rounding:
+            first = np.maximum(first, self._beyond_rounding())
         self.prefix = self.base + first
         self.low = int(self.prefix.min(initial=self.n_steps))
         self.current_residual = np.maximum(self.frozen_residual, largest)
         self.largest_residual = float(self.current_residual.max(initial=0.0))
+
+    def _beyond_rounding(self) -> npt.NDArray[np.intp]:
+        """Return each sequence's first step whose residual rounding errors do not explain.
+
+        An element that is small beside others of its step cannot be computed
+        from them to a precision of its own.
+        """
+        xp, newton = self.problem.backend.xp, self.newton
+        y_prev, y = self.y[self.base : -1], self.y[self.base + 1 :]
+        size = xp.maximum(xp.abs(y_prev), xp.abs(y)).max(axis=-1, keepdims=True)
+        allowed = newton.atol + newton.rtol * xp.abs(y) + newton.rounding * size
+        r = xp.abs(y - self.fy)
+        passes = ((r <= allowed) & xp.isfinite(r)).all(axis=-1)
+        fails = ~self.problem.backend.to_numpy(passes)
+        first: npt.NDArray[np.intp] = np.where(fails.any(0), fails.argmax(0), y.shape[0])
+        return first
 
     def doubt_constant_guess(self) -> None:
         """Ask for a second update where the tolerance is at the level of rounding errors.

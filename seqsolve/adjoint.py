@@ -49,8 +49,10 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     trajectory found, whatever approximation found it, so gradients after a
     quasi-Newton, damped or Jacobi solve are as exact as after Newton's method.
     Where the step supplies its own `vjp`, that has the last word: a Jacobian
-    that disagrees with it serves as a preconditioner. Complex cotangents pair
-    without conjugation.
+    that disagrees with it serves as a preconditioner. Without either, the
+    Jacobian comes from central differences, and gradients are good to about
+    1e-9 in double and 1e-4 in single precision. Complex cotangents pair without
+    conjugation.
 
     Parameters
     ----------

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+import numpy as np
+
 from seqsolve import _checks
 from seqsolve._driver import drive
 from seqsolve._fused import FusedNewton
 from seqsolve._march import march_block
-from seqsolve._newton import Newton
+from seqsolve._newton import ROUNDING_LEVEL, Newton
 from seqsolve._outcome import ON_FAILURE, Reporter, conclude
 from seqsolve._problem import Problem
 from seqsolve.backend import Array
@@ -92,14 +94,18 @@ def deer(
         Number of steps; needed where `x` is None.
     jac_structure : {"diagonal", "block_diagonal", "dense"} or BlockDiagonal, optional
         The structure to iterate with. A fuller Jacobian is projected onto it
-        ("diagonal": quasi-DEER); a computed one takes as many evaluations as
-        a block has columns.
+        ("diagonal": quasi-DEER). A computed one takes as many evaluations as
+        a block has columns, if `f` really has the structure at the first
+        states; else it is computed dense, and projected.
     initial_guess : array_like, shape (n_steps, *batch, n_state), optional
         Guess of the trajectory; by default constant in each window.
     rtol, atol : float, optional
         Step `t` is solved when ``|y - f| <= atol + rtol |y|`` for every
         element. Default: both 1e-12 in double and 1e-6 in single precision.
-        `atol` may have shape ``(n_state,)``.
+        `atol` may have shape ``(n_state,)``. By default, where an iteration
+        does not even halve the residual, 16 units of rounding of the step's
+        largest state are accepted as well: a small element cannot be computed
+        from large ones to a precision of its own.
     maxiter : int, optional
         Iterations for each window. Default: 100. A window of `maxiter` steps
         or fewer always converges, up to rounding.
@@ -168,6 +174,7 @@ def deer(
         problem=problem,
         rtol=relative,
         atol=problem.backend.asarray(absolute),
+        rounding=ROUNDING_LEVEL * float(np.finfo(problem.dtype).eps) if atol is None else 0.0,
         maxiter=_checks.integer("maxiter", DEFAULT_MAXITER if maxiter is None else maxiter, 1),
         scale=1.0 - _checks.real("damping", damping, 0.0, 1.0),
         method=method,

@@ -171,7 +171,7 @@ def differences(
     xp: Any,
     f: Callable[[Array], Array],
     y: Array,
-    fy: Array,
+    fy: Array | None,
     scheme: str,
     structure: Structure,
 ) -> Array:
@@ -186,8 +186,10 @@ def differences(
         Array functions.
     f : callable
         ``f(y)``, vectorised over leading axes.
-    y, fy : array, shape (..., n)
-        The point and the value there.
+    y : array, shape (..., n)
+        The point.
+    fy : array, shape (..., n), or None
+        The value there; only forward differences need it.
     scheme : {"cs", "2-point", "3-point"}
         Complex step, forward or central differences.
     structure : Structure
@@ -214,6 +216,29 @@ def differences(
     return blocks[..., 0, :, :] if structure.kind == "dense" else blocks
 
 
+def outside(
+    xp: Any, f: Callable[[Array], Array], y: Array, scheme: str, structure: Structure
+) -> float:
+    """Return how far ``J z`` is from the product that the structure allows, 0 if it explains it.
+
+    `z` holds random signs. What differences are uncertain of is not counted.
+    """
+    signs = np.random.default_rng(0).integers(0, 2, y.shape[-1]) * 2 - 1
+    z = xp.zeros_like(y) + xp.asarray(signs, dtype=y.dtype)
+    A = differences(xp, f, y, None, scheme, structure)
+    h = _displacement(xp, y, xp.maximum(1, xp.abs(y).max(axis=-1, keepdims=True)), scheme)
+    product = _change(f, y, None, h * z, scheme) / h
+    blocks = A.shape[y.ndim - 1 :]
+    if len(blocks) == 1:
+        allowed = A * z
+    else:
+        allowed = xp.matmul(A, z.reshape(*y.shape[:-1], *blocks[:-1], 1)).reshape(y.shape)
+    excess = xp.abs(product - allowed)
+    size = 1 + float(xp.where(xp.isfinite(A), xp.abs(A), 0).max())
+    uncertain = 100 * float(np.finfo(np.dtype(str(y.dtype))).eps) ** 0.5 * size
+    return float(xp.where(excess > uncertain, excess, 0).max())
+
+
 def hutchinson(
     xp: Any, f: Callable[[Array], Array], y: Array, fy: Array, signs: list[Array]
 ) -> Array:
@@ -230,7 +255,7 @@ def _displacement(xp: Any, y: Array, size: Array, scheme: str) -> Array:
 
 
 def _change(
-    f: Callable[[Array], Array], y: Array, fy: Array, displacement: Array, scheme: str
+    f: Callable[[Array], Array], y: Array, fy: Array | None, displacement: Array, scheme: str
 ) -> Array:
     """Return the change of `f` to first order, for a small displacement of `y`."""
     if scheme == "cs":

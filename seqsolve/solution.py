@@ -157,8 +157,9 @@ class Solution:
         Calls of the step function and evaluations of its Jacobian, each on
         many steps at once.
     residual : ndarray, shape (*batch,)
-        Largest ``|y[t] - f(y[t-1], x[t])|`` of each sequence; infinite where
-        it is not a number.
+        Largest ``|y[t] - f(y[t-1], x[t])|`` of each sequence, before the
+        trajectory is stored in `out`; infinite where it is not a number, and
+        where steps were not tried.
     converged_steps : ndarray of int, shape (*batch,)
         Length of the prefix that meets the tolerance.
     history : tuple of WindowRecord

@@ -129,7 +129,46 @@ def test_computed_jacobians_take_as_many_evaluations_as_a_block_has_columns(
     probe = Counted(r.f)
     seqsolve.sequential(probe, r.x, r.y0)
     n_probe = probe.calls - 30
+    if structure != "dense":  # tried at two states, by central differences or complex step
+        width = 1 if structure == "diagonal" else structure.block_size
+        n_probe += 2 * (width + 1) * (1 if source == "cs" else 2) + 1
     assert f.calls == n_probe + (solution.nit + 1) + solution.nit * directions
+
+
+@pytest.mark.parametrize("source", ["cs", "2-point", "3-point"])
+@pytest.mark.parametrize("structure", ["diagonal", BlockDiagonal(2)], ids=str)
+def test_a_declared_structure_that_does_not_hold_is_projected_onto(structure, source):
+    r = random_recurrence("dense", np.random.default_rng(4), 40, (), 6)
+    declared = seqsolve.deer(r.f, source, r.x, r.y0, jac_structure=structure, window=40)
+    projected = seqsolve.deer(r.f, r.jac, r.x, r.y0, jac_structure=structure, window=40)
+    assert declared.success
+    assert abs(declared.nit - projected.nit) <= 1
+    g = np.random.default_rng(5).standard_normal(r.x.shape)
+    exact = seqsolve.vjp(projected, g).y0
+    np.testing.assert_allclose(seqsolve.vjp(declared, g).y0, exact, rtol=1e-6, atol=1e-9)
+
+
+def test_a_small_element_beside_large_ones_is_no_failure():
+    """Rounding makes it impossible to compute the small element to its own precision."""
+    rng = np.random.default_rng(0)
+    W = (0.95 * np.linalg.qr(rng.standard_normal((8, 8)))[0]).astype("float32")
+    b = (10 * rng.standard_normal((5000, 8))).astype("float32")
+
+    def f(y, x):
+        return y @ W.T + x
+
+    def jac(y, x):
+        return np.broadcast_to(W, (len(y), 8, 8))
+
+    y0 = np.zeros(8, "float32")
+    solution = seqsolve.deer(f, jac, b, y0, window=1000)
+    assert solution.success
+    assert solution.nit < 50
+    wide = seqsolve.sequential(lambda y, x: y @ W.T.astype(float) + x, b.astype(float), np.zeros(8))
+    loop = seqsolve.sequential(f, b, y0)
+    assert abs(solution.y - wide.y).max() <= 2 * abs(loop.y - wide.y).max()
+    strict = seqsolve.deer(f, jac, b, y0, window=1000, atol=1e-6, on_failure="return")
+    assert strict.nit > 4 * solution.nit  # a tolerance that is asked for is not relaxed
 
 
 def test_complex_step_and_callable_take_the_same_iterations():
@@ -217,7 +256,7 @@ def test_array_step_carries_jacobian_and_structure():
     declared = ArrayStep(f, jac_structure=BlockDiagonal(2))
     solution = seqsolve.deer(declared, "cs", r.x, r.y0, window=80)
     assert_solves(solution, r.f, r.x, r.y0)
-    assert f.calls <= 4 + 1 + 3 * solution.nit
+    assert f.calls <= 4 + 7 + 1 + 3 * solution.nit
 
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
@@ -239,16 +278,15 @@ def test_hutchinson(batch, products, dtype):
 @pytest.mark.parametrize("source", ["callable", "cs"])
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_quasi_newton(target, width, source, batch):
-    """A dense Jacobian, projected, or computed as if it had the structure."""
+    """A dense Jacobian, given or computed, and projected."""
     r = random_recurrence("dense", np.random.default_rng(7), 80, batch, 6)
     jac = r.jac if source == "callable" else source
     solution = seqsolve.deer(r.f, jac, r.x, r.y0, jac_structure=target, window=40)
     assert_solves(solution, r.f, r.x, r.y0)
     newton = seqsolve.deer(r.f, r.jac, r.x, r.y0, window=40)
     assert solution.nit > newton.nit
-    if source == "callable":
-        jacobi = seqsolve.deer(r.f, lambda y, x: np.zeros_like(y), r.x, r.y0, window=40)
-        assert solution.nit <= jacobi.nit
+    jacobi = seqsolve.deer(r.f, lambda y, x: np.zeros_like(y), r.x, r.y0, window=40)
+    assert solution.nit <= jacobi.nit
 
 
 @pytest.mark.parametrize("target", ["diagonal", "dense"])

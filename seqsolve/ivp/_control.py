@@ -1,0 +1,60 @@
+"""What a solve is asked for, and the size of errors against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqsolve.ivp._method import Attempt, Method, NDArray, Points
+from seqsolve.ivp._rhs import RightHandSide
+
+
+@dataclass(frozen=True)
+class Control:
+    """The equation, the method and the tolerances of a solve.
+
+    Parameters
+    ----------
+    rhs : RightHandSide
+        The equation.
+    method : Method
+        The method.
+    rtol, atol : ndarray, shape () or (n,)
+        Tolerances of every step.
+    max_step : float
+        The largest step, positive.
+    end : float
+        Where the integration ends.
+    direction : float
+        1 forwards, -1 backwards.
+    """
+
+    rhs: RightHandSide
+    method: Method
+    rtol: NDArray
+    atol: NDArray
+    max_step: float
+    end: float
+    direction: float
+
+    def attempt(self, at: Points, *, f: NDArray | None = None, dense: bool = True) -> Attempt:
+        """Make steps."""
+        return self.method.attempt(self.rhs, at, f=f, dense=dense)
+
+    def errors(self, at: Points, made: Attempt) -> NDArray:
+        """Return each step's error, in units of the tolerance; infinite where there is none."""
+        scale = self.atol + self.rtol * np.maximum(np.abs(at.y), np.abs(made.y))
+        size = self.method.norm(made.error, scale)
+        return np.where(np.isfinite(size) & np.isfinite(made.y).all(axis=1), size, np.inf)
+
+    def factor(self, error: NDArray) -> NDArray:
+        """Return by what to multiply steps so that their errors become those tolerated."""
+        with np.errstate(divide="ignore"):
+            factor: NDArray = error ** (-1 / (self.method.error_order + 1))
+        return factor
+
+    def smallest_step(self, t: NDArray) -> NDArray:
+        """Return the smallest steps that make sense at some times."""
+        smallest: NDArray = 10 * np.abs(np.nextafter(t, self.direction * np.inf) - t)
+        return smallest

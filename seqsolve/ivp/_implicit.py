@@ -1,0 +1,106 @@
+"""Implicit Runge-Kutta methods: the stages of all steps solved together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from seqsolve.ivp._method import Method, NDArray, Points
+from seqsolve.ivp._rhs import RightHandSide
+
+#: Newton iterations for the stages; steps that need more are not made.
+MAXITER = 12
+
+#: The stages are solved when their increment is this small against the state.
+TOLERANCE = 1e-9
+
+
+class ImplicitRungeKutta(Method):
+    """A stiffly accurate method given by its tableau: the last stage is the new state.
+
+    Attributes
+    ----------
+    A : ndarray, shape (s, s)
+        Coefficients; the last row holds the weights.
+    c : ndarray, shape (s,)
+        Nodes; the last is 1.
+    """
+
+    A: NDArray
+    c: NDArray
+
+    def step(self, rhs: RightHandSide, at: Points) -> NDArray:
+        """Return the new states; NaN where the stages were not found."""
+        y: NDArray = at.y + self.stages(rhs, at)[0][:, -1]
+        return y
+
+    def linearize(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, Callable[[], NDArray]]:
+        """Return the new states, and a function that returns their Jacobians."""
+        Z, J = self.stages(rhs, at)
+        return at.y + Z[:, -1], lambda: self._jacobian(rhs, at, J)
+
+    def stages(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, NDArray]:
+        """Solve ``Z = h A f(y + Z)`` by Newton's method, with the Jacobian of every stage.
+
+        Returns
+        -------
+        Z : ndarray, shape (m, s, n)
+            Increments at the stages; NaN where the iteration does not converge.
+        J : ndarray, shape (m, s, n, n)
+            Jacobians of the derivatives at the last iterate but one.
+        """
+        m, n = at.y.shape
+        s = len(self.c)
+        Z = np.zeros((m, s, n), at.y.dtype)
+        J = np.zeros((m, s, n, n), at.y.dtype)
+        running = np.arange(m)
+        size = np.abs(at.y).max(axis=1, initial=0)
+        for _ in range(MAXITER):
+            t, h, y = (a[running] for a in at)
+            times = (t[:, None] + h[:, None] * self.c).ravel()
+            points = (y[:, None] + Z[running]).reshape(-1, n)
+            F = rhs(times, points)
+            J[running] = rhs.jacobian(times, points, F).reshape(-1, s, n, n)
+            G = Z[running] - h[:, None, None] * (self.A @ F.reshape(-1, s, n))
+            finite = np.isfinite(G).all(axis=(1, 2)) & np.isfinite(J[running]).all(axis=(1, 2, 3))
+            Z[running[~finite]] = np.nan
+            running, G, h = running[finite], G[finite], h[finite]
+            if not running.size:
+                break
+            d = _solve(rhs, self._matrix(J[running], h), -G.reshape(-1, s * n, 1))
+            d = d.reshape(-1, s, n)
+            Z[running] += d
+            limit = TOLERANCE * np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
+            running = running[~(np.abs(d).max(axis=(1, 2)) <= limit)]
+            if not running.size:
+                break
+        Z[running] = np.nan
+        return Z, J
+
+    def _jacobian(self, rhs: RightHandSide, at: Points, J: NDArray) -> NDArray:
+        m, s, n = J.shape[:3]
+        J = np.where(np.isfinite(J), J, 0)
+        right = at.h[:, None, None, None] * np.einsum("ij,mjkl->mikl", self.A, J)
+        dZ = _solve(rhs, self._matrix(J, at.h), right.reshape(m, s * n, n))
+        jacobian: NDArray = np.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
+        return jacobian
+
+    def _matrix(self, J: NDArray, h: NDArray) -> NDArray:
+        """Return ``I - h A J``, of shape ``(m, s n, s n)``."""
+        m, s, n = J.shape[:3]
+        blocks = np.einsum("ij,mjkl->mikjl", self.A, J) * h[:, None, None, None, None]
+        matrix: NDArray = np.eye(s * n) - blocks.reshape(m, s * n, s * n)
+        return matrix
+
+
+def _solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
+    """Solve many linear systems; NaN for all of them where one is singular."""
+    rhs.nlu += len(M)
+    try:
+        return np.linalg.solve(M, b)
+    except np.linalg.LinAlgError:
+        good = np.linalg.cond(M) < 1 / np.finfo(float).eps
+        x = np.full(b.shape, np.nan, b.dtype)
+        x[good] = np.linalg.solve(M[good], b[good])
+        return x

@@ -1,0 +1,179 @@
+"""Integration one step after the other, with adaptive steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqsolve.ivp._control import Control
+from seqsolve.ivp._method import Attempt, NDArray, Points
+
+_SHRINK, _GROW = 0.2, 10.0
+
+#: Steps are this much shorter than their errors ask for; in a coarse pass, where a rejected step
+#: costs more than a short one, by more.
+_SAFETY, _COARSE_SAFETY = 0.9, 0.8
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the trajectory.
+
+    Parameters
+    ----------
+    t : ndarray, shape (n_steps + 1,)
+        The mesh.
+    y : ndarray, shape (n_steps + 1, n)
+        States on it.
+    coefficients : ndarray, shape (degree + 1, n_steps, n)
+        Of the interpolating polynomials.
+    errors : ndarray, shape (n_steps,)
+        Local errors, in units of the tolerance.
+    next_step : float
+        The step to continue with, positive.
+    complete : bool
+        Whether it reaches as far as it was to; False where steps shrank to
+        nothing.
+    """
+
+    t: NDArray
+    y: NDArray
+    coefficients: NDArray
+    errors: NDArray
+    next_step: float
+    complete: bool
+
+    @property
+    def at(self) -> Points:
+        """Where the steps begin."""
+        return Points(self.t[:-1], np.diff(self.t), self.y[:-1])
+
+    def head(self, n_steps: int) -> Piece:
+        """Return the first steps."""
+        return Piece(
+            self.t[: n_steps + 1],
+            self.y[: n_steps + 1],
+            self.coefficients[:, :n_steps],
+            self.errors[:n_steps],
+            float(abs(self.t[n_steps] - self.t[n_steps - 1])),
+            self.complete,
+        )
+
+
+def march(
+    control: Control,
+    t: float,
+    y: NDArray,
+    h: float,
+    *,
+    loosening: float = 1.0,
+    n_steps: int | None = None,
+    stop: float | None = None,
+    dense: bool = True,
+) -> Piece:
+    """Integrate step by step, with errors of at most `loosening` tolerances.
+
+    Parameters
+    ----------
+    control : Control
+        What to integrate, how accurately.
+    t, y, h
+        Where to begin, and the size of the first step.
+    loosening : float
+        What errors are tolerated, in units of the tolerance.
+    n_steps : int, optional
+        Steps at most.
+    stop : float, optional
+        Where to stop; by default the end of the integration.
+    dense : bool
+        Whether the interpolant is needed to the method's order.
+    """
+    end = control.end if stop is None else stop
+    ts, ys = [t], [y]
+    made: list[NDArray] = []
+    errors: list[float] = []
+    f: NDArray | None = None
+    complete = True
+    while (end - ts[-1]) * control.direction > 0 and (n_steps is None or len(made) < n_steps):
+        attempt, step, error, h = _one(control, ts[-1], ys[-1], h, f, loosening, end, dense)
+        if attempt is None:
+            complete = False
+            break
+        ts.append(step)
+        ys.append(attempt.y[0])
+        made.append(attempt.coefficients)
+        errors.append(error)
+        f = attempt.f
+    return Piece(
+        np.array(ts),
+        np.array(ys),
+        np.concatenate(made, axis=1) if made else np.empty((2, 0, y.size), y.dtype),
+        np.array(errors),
+        h,
+        complete,
+    )
+
+
+def _one(
+    control: Control,
+    t: float,
+    y: NDArray,
+    h: float,
+    f: NDArray | None,
+    loosening: float,
+    end: float,
+    dense: bool,
+) -> tuple[Attempt | None, float, float, float]:
+    """Return an accepted step, its end, its error, and the size of the next step."""
+    h = min(h, control.max_step)
+    smallest = float(control.smallest_step(np.array(t)))
+    h = max(h, smallest)
+    rejected = False
+    while h >= smallest:
+        t_new = t + control.direction * h
+        if (t_new - end) * control.direction > 0:
+            t_new = end
+        at = Points(np.array([t]), np.array([t_new - t]), y[None])
+        attempt = control.attempt(at, f=f, dense=dense)
+        error = float(control.errors(at, attempt)[0])
+        factor = (_SAFETY if loosening == 1 else _COARSE_SAFETY) * float(
+            control.factor(np.array(error / loosening))
+        )
+        size = abs(t_new - t)
+        if error <= loosening:
+            return attempt, t_new, error, size * min(1.0 if rejected else _GROW, factor)
+        h = size * max(_SHRINK, factor)
+        rejected = True
+    return None, t, np.inf, h
+
+
+def first_step(control: Control, t: float, y: NDArray, loosening: float) -> float:
+    """Return a size for the first step, from the sizes of the first two derivatives.
+
+    References
+    ----------
+    .. [1] E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential
+       Equations I", section II.4.
+    """
+    span = abs(control.end - t)
+    if span == 0:
+        return 0.0
+    rhs, order = control.rhs, control.method.error_order
+    scale = (control.atol + control.rtol * np.abs(y)) * loosening
+    scale = np.where(scale > 0, scale, np.finfo(float).tiny)
+    f0 = rhs(np.array([t]), y[None])[0]
+    d0, d1 = _size(y / scale), _size(f0 / scale)
+    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
+    h0 = min(h0, span)
+    y1 = y + control.direction * h0 * f0
+    f1 = rhs(np.array([t + control.direction * h0]), y1[None])[0]
+    d2 = _size((f1 - f0) / scale) / h0
+    largest = max(d1, d2)
+    h1 = max(1e-6, h0 * 1e-3) if largest <= 1e-15 else (0.01 / largest) ** (1 / (order + 1))
+    size = min(100 * h0, h1, span, control.max_step)
+    return size if np.isfinite(size) and size > 0 else min(1e-6, span)
+
+
+def _size(a: NDArray) -> float:
+    return float(np.sqrt(np.mean(np.abs(a) ** 2)))

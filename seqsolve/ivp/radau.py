@@ -1,0 +1,61 @@
+"""Radau's method of order 5 for stiff problems."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from seqsolve.ivp._implicit import ImplicitRungeKutta, _solve
+from seqsolve.ivp._method import Attempt, NDArray, Points
+from seqsolve.ivp._rhs import RightHandSide
+
+_R = 6**0.5
+
+
+class Radau(ImplicitRungeKutta):
+    """Radau IIA with three stages, L-stable; its collocation polynomial interpolates.
+
+    The error is that of an embedded formula of order 3, filtered by
+    ``(gamma / h - J)^-1`` so that it stays bounded for stiff components.
+
+    References
+    ----------
+    .. [1] E. Hairer, G. Wanner, "Solving Ordinary Differential Equations II",
+       section IV.8.
+    """
+
+    name = "Radau"
+    order = 5
+    error_order = 3
+    A = np.array(
+        [
+            [(88 - 7 * _R) / 360, (296 - 169 * _R) / 1800, (-2 + 3 * _R) / 225],
+            [(296 + 169 * _R) / 1800, (88 + 7 * _R) / 360, (-2 - 3 * _R) / 225],
+            [(16 - _R) / 36, (16 + _R) / 36, 1 / 9],
+        ]
+    )
+    c = np.array([(4 - _R) / 10, (4 + _R) / 10, 1])
+    e = np.array([-13 - 7 * _R, -13 + 7 * _R, -1]) / 3
+    gamma = 3 + 3 ** (2 / 3) - 3 ** (1 / 3)
+
+    def attempt(
+        self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
+    ) -> Attempt:
+        """Make the steps, estimating errors by the embedded formula."""
+        n = at.y.shape[1]
+        Z, _ = self.stages(rhs, at)
+        f = rhs(at.t, at.y) if f is None else f
+        J = rhs.jacobian(at.t, at.y, f)
+        h = at.h[:, None]
+        change = np.tensordot(self.e, Z, (0, 1)) / h
+        M = self.gamma / h[:, None] * np.eye(n) - J
+        usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))
+        M = np.where(usable[:, None, None], M, np.eye(n))
+        error = _solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
+        y_new = at.y + Z[:, -1]
+        error = np.where(usable[:, None], error, np.nan)
+        return Attempt(y_new, error, self._interpolant(at.y, Z))
+
+    def _interpolant(self, y: NDArray, Z: NDArray) -> NDArray:
+        """Return the coefficients of the cubics through the state and the three stages."""
+        powers = self.c[:, None] ** np.arange(1, 4)
+        return np.concatenate([y[None], np.tensordot(np.linalg.inv(powers), Z, (1, 1))])

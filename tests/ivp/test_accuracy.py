@@ -1,0 +1,130 @@
+"""Against SciPy, on standard problems: accuracy, and how much waits for what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import integrate
+from support.odes import PROBLEMS, error, reference
+
+import seqsolve
+
+NONSTIFF = [name for name, ode in PROBLEMS.items() if not ode.stiff]
+STIFF = [name for name, ode in PROBLEMS.items() if ode.stiff]
+
+
+def both(name, method, rtol, scipys=None):
+    ode, atol = PROBLEMS[name], rtol * 1e-3
+    t = reference(name)[0]
+    options = {"t_eval": t, "rtol": rtol, "atol": atol}
+    ours = seqsolve.solve_ivp(ode.fun, ode.t_span, ode.y0, method, **options)
+    theirs = integrate.solve_ivp(ode.fun, ode.t_span, ode.y0, scipys or method, **options)
+    assert ours.success
+    return (
+        ours,
+        theirs,
+        error(name, ours.y, rtol, atol),
+        error(name, theirs.y, rtol, atol),
+    )
+
+
+@pytest.mark.parametrize("name", NONSTIFF)
+@pytest.mark.parametrize("method", ["RK45", "DOP853"])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6, 1e-9])
+def test_explicit(name, method, rtol):
+    ours, theirs, our_error, their_error = both(name, method, rtol)
+    assert our_error <= max(10, 3 * their_error)
+    if rtol < 1e-4:
+        assert ours.n_sequential == 0
+        assert ours.depth < theirs.nfev
+
+
+@pytest.mark.parametrize("name", STIFF)
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_radau(name, rtol):
+    ours, theirs, our_error, their_error = both(name, "Radau", rtol)
+    assert our_error <= max(10, 3 * their_error)
+    if rtol < 1e-4:
+        assert ours.n_sequential == 0
+        assert ours.depth < theirs.nfev / 2
+
+
+@pytest.mark.parametrize("name", ["pendulum", "sir", "fitzhugh_nagumo"])
+def test_radau_without_stiffness(name):
+    _, _, our_error, their_error = both(name, "Radau", 1e-6)
+    assert our_error <= max(10, 3 * their_error)
+
+
+@pytest.mark.parametrize(
+    ("method", "rtol"), [("RK4", 1e-7), ("Trapezoid", 1e-5), ("ImplicitEuler", 1e-5)]
+)
+@pytest.mark.parametrize("name", ["sir", "pendulum"])
+def test_low_orders_add_up_the_errors_of_their_steps(name, method, rtol):
+    ours = both(name, method, rtol, "Radau")[0]
+    steps = seqsolve.solve_ivp(
+        PROBLEMS[name].fun, PROBLEMS[name].t_span, PROBLEMS[name].y0, method,
+        rtol=rtol, atol=rtol * 1e-3,
+    ).t.size  # fmt: skip
+    assert error(name, ours.y, rtol, rtol * 1e-3) <= 5 * steps
+
+
+@pytest.mark.filterwarnings("ignore::seqsolve.ConvergenceWarning")
+@pytest.mark.parametrize("method", ["Trapezoid", "ImplicitEuler"])
+def test_low_orders_on_a_stiff_problem(method):
+    ode, rtol = PROBLEMS["robertson"], 1e-4
+    t = reference("robertson")[0]
+    ours = seqsolve.solve_ivp(ode.fun, ode.t_span, ode.y0, method, t_eval=t, rtol=rtol, atol=1e-8)
+    assert ours.success
+    assert error("robertson", ours.y, rtol, 1e-8) <= 200
+
+
+@pytest.mark.parametrize("name", ["harmonic", "pendulum", "brusselator", "fitzhugh_nagumo"])
+def test_the_depth_hardly_grows_with_the_accuracy(name):
+    ode = PROBLEMS[name]
+    loose, tight = (
+        seqsolve.solve_ivp(ode.fun, ode.t_span, ode.y0, rtol=r, atol=r) for r in (1e-6, 1e-10)
+    )
+    scipys = integrate.solve_ivp(ode.fun, ode.t_span, ode.y0, rtol=1e-10, atol=1e-10)
+    assert tight.depth < 1.5 * loose.depth
+    assert tight.depth < scipys.nfev / 8
+
+
+def test_loose_tolerances_step():
+    ode = PROBLEMS["pendulum"]
+    result = seqsolve.solve_ivp(ode.fun, ode.t_span, ode.y0)
+    assert result.n_sequential == result.t.size - 1
+
+
+def test_a_problem_that_resists_is_stepped_through_with_a_warning(monkeypatch):
+    monkeypatch.setattr("seqsolve.ivp._refine.MAXITER", 1)
+    ode = PROBLEMS["lorenz"]
+    with pytest.warns(seqsolve.ConvergenceWarning, match="steps were made one by one"):
+        result = seqsolve.solve_ivp(ode.fun, (0, 2), ode.y0, rtol=1e-7, atol=1e-7)
+    assert result.success
+    assert 0 < result.n_sequential <= result.t.size - 1
+    exact = integrate.solve_ivp(ode.fun, (0, 2), ode.y0, "DOP853", rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(result.y[:, -1], exact.y[:, -1], rtol=1e-4)
+
+
+def test_long_chaos_is_honest():
+    ode = PROBLEMS["lorenz"]
+    result = seqsolve.solve_ivp(ode.fun, (0, 40), ode.y0, rtol=1e-7, atol=1e-7)
+    assert result.success
+    for start in range(0, result.t.size - 1, 100):
+        t, y = result.t[start : start + 2], result.y[:, start]
+        step = integrate.solve_ivp(ode.fun, t, y, "DOP853", rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(result.y[:, start + 1], step.y[:, -1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+def test_a_system_of_many_states(method, monkeypatch):
+    monkeypatch.setattr("seqsolve.ivp._refine._JACOBIAN_BYTES", 2**17)
+    n = 12
+    A = (np.eye(n, k=1) - 2 * np.eye(n) + np.eye(n, k=-1)) * 20.0
+    y0 = np.sin(np.linspace(0, np.pi, n)) + 0.1 * np.cos(np.arange(n))
+    options = {"jac": A, "rtol": 1e-7, "atol": 1e-9}
+    ours = seqsolve.solve_ivp(lambda t, y: A @ y, (0, 0.5), y0, method, **options)
+    values, vectors = np.linalg.eigh(A)
+    exact = vectors @ (np.exp(0.5 * values) * (vectors.T @ y0))
+    assert ours.n_sequential == 0
+    np.testing.assert_allclose(ours.y[:, -1], exact, rtol=1e-6, atol=1e-7)
