@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import benchmarks  # noqa: F401  # first of all: NumPy reads the number of threads when loaded
 import numpy as np
 from benchmarks.common import fastest, gru_loop, gru_problem, linear_loop, linear_problem
 from peers import jax_scan
