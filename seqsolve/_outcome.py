@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -92,8 +93,20 @@ def conclude(solution: Solution, on_failure: str) -> Solution:
         return solution
     if on_failure == "raise":
         raise ConvergenceError(solution)
-    warnings.warn(solution.message, ConvergenceWarning, stacklevel=4)
+    warnings.warn(solution.message, ConvergenceWarning, stacklevel=_depth_of_the_library() + 1)
     return solution
+
+
+def _depth_of_the_library() -> int:
+    """Return how many frames, from the caller's on, belong to this library."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and _is_ours(frame.f_back):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).split(".")[0] == "seqsolve"
 
 
 def _progress_bar(n_steps: int) -> Any:

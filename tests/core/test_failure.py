@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -485,3 +486,22 @@ def test_exponent_is_that_of_the_products_of_the_jacobians(structure):
     for found in (solution, dense):
         # the first vector is another, which matters for a while
         np.testing.assert_allclose(seqsolve.lyapunov_exponent(found), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("solver", ["deer", "deeppcr", "jacobi"])
+def test_the_warning_points_at_the_call(solver):
+    jac = lambda y, x: 4 - 8 * y  # noqa: E731
+    h = seqsolve.triangular_map(logistic, None, [0.3], n_steps=500)
+    with pytest.warns(ConvergenceWarning) as caught:
+        SOLVERS[solver](jac, h)
+    source = Path(caught[0].filename)
+    assert source == Path(__file__)
+    text = source.read_text(encoding="utf-8").splitlines()[caught[0].lineno - 1]
+    assert f"seqsolve.{solver}(" in text
+
+
+SOLVERS = {
+    "deer": lambda jac, h: seqsolve.deer(logistic, jac, None, [0.3], n_steps=500),
+    "deeppcr": lambda jac, h: seqsolve.deeppcr(logistic, jac, None, [0.3], n_steps=500),
+    "jacobi": lambda jac, h: seqsolve.jacobi(h, np.zeros(h.shape), maxiter=3),
+}
