@@ -84,7 +84,7 @@ def test_two_distributions_with_one_name_are_refused(install):
     install("twice", GOOD.format(name="twice"))
     install("other", GOOD.format(name="twice"), backend="twice")
     with pytest.raises(
-        BackendUnavailableError, match="more than one is installed: .*other_package:"
+        BackendUnavailableError, match=r"more than one is installed: .*other_package:"
     ):
         seqsolve.get_backend("twice")
     assert "twice" not in seqsolve.available_backends()
