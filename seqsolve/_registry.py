@@ -23,27 +23,38 @@ def names() -> list[str]:
 
 def distribution(name: str) -> str:
     """Return the name and version of the distribution that provides a backend."""
-    dist = _find(name).dist
-    return f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
+    return _provider(_points(name)[0])
 
 
 def load(name: str) -> Any:
     """Make the backend `name`, once."""
     with _lock:
         if name not in _loaded:
-            point = _find(name)
+            points = _points(name)
+            if len(points) > 1:
+                claims = ", ".join(f"{point.value} of {_provider(point)}" for point in points)
+                raise UnavailableError(f"more than one is installed: {claims}; keep one of them.")
             try:
-                _loaded[name] = point.load()()
+                backend = points[0].load()()
             except Exception as error:
                 # A library without its driver fails in its own ways, and none of
                 # them may take the host program down.
                 raise UnavailableError(str(error) or type(error).__name__) from error
+            own = getattr(backend, "name", name)
+            if own != name:
+                raise UnavailableError(f"it is registered as {name!r} but calls itself {own!r}.")
+            _loaded[name] = backend
         return _loaded[name]
 
 
-def _find(name: str) -> EntryPoint:
-    for point in entry_points(group=GROUP):
-        if point.name == name:
-            return point
+def _points(name: str) -> list[EntryPoint]:
+    points = [point for point in entry_points(group=GROUP) if point.name == name]
+    if points:
+        return points
     installed = ", ".join(repr(n) for n in names()) or "none"
     raise ValueError(f"`backend` must name an installed backend ({installed}); got {name!r}.")
+
+
+def _provider(point: EntryPoint) -> str:
+    dist = point.dist
+    return f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"

@@ -20,7 +20,7 @@ def install(tmp_path, monkeypatch):
     """Return a function that installs a distribution with one backend, for one test."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def install(name, source, attribute="make_backend"):
+    def install(name, source, attribute="make_backend", backend=None):
         (tmp_path / f"{name}_package.py").write_text(source, encoding="utf-8")
         info = tmp_path / f"{name}_package-2.5.dist-info"
         info.mkdir()
@@ -28,7 +28,8 @@ def install(tmp_path, monkeypatch):
             f"Metadata-Version: 2.1\nName: {name}-package\nVersion: 2.5\n", encoding="utf-8"
         )
         (info / "entry_points.txt").write_text(
-            f"[seqsolve.backends]\n{name} = {name}_package:{attribute}\n", encoding="utf-8"
+            f"[seqsolve.backends]\n{backend or name} = {name}_package:{attribute}\n",
+            encoding="utf-8",
         )
 
     return install
@@ -71,6 +72,22 @@ def test_solvers_refuse_an_unknown_name():
 def test_a_name_must_be_a_string():
     with pytest.raises(TypeError, match="`name` must be a string; got int"):
         seqsolve.get_backend(3)
+
+
+def test_a_backend_under_another_name_is_refused(install):
+    install("alias", GOOD.format(name="numpy"))
+    with pytest.raises(BackendUnavailableError, match="registered as 'alias' but calls itself 'n"):
+        seqsolve.get_backend("alias")
+
+
+def test_two_distributions_with_one_name_are_refused(install):
+    install("twice", GOOD.format(name="twice"))
+    install("other", GOOD.format(name="twice"), backend="twice")
+    with pytest.raises(
+        BackendUnavailableError, match=r"more than one is installed: .*other_package:"
+    ):
+        seqsolve.get_backend("twice")
+    assert "twice" not in seqsolve.available_backends()
 
 
 def test_the_same_backend_at_every_call(install):
