@@ -86,7 +86,7 @@ def test_arguments_for_every_trajectory():
         Batched(gains),
         0.3,
         Signal(t, Batched(forces), "cubic"),
-        Signal(t, np.cos(t)),
+        Signal(t, np.cos(t), "cubic"),
     )
     result = solve_ivp(fun, (0, 3), many, args=args, rtol=1e-7, atol=1e-9, t_eval=[1.0, 3.0])
     assert result.y.shape == (2, 2, 2, 3)
