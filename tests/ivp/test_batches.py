@@ -88,7 +88,7 @@ def test_arguments_for_every_trajectory():
         Signal(t, Batched(forces), "cubic"),
         Signal(t, np.cos(t), "cubic"),
     )
-    result = solve_ivp(fun, (0, 3), many, args=args, rtol=1e-7, atol=1e-9, t_eval=[1.0, 3.0])
+    result = solve_ivp(fun, (0, 3), many, args=args, rtol=1e-9, atol=1e-11, t_eval=[1.0, 3.0])
     assert result.y.shape == (2, 2, 2, 3)
     assert all(a == c == d and b == (2, *a) for a, b, c, d in seen)
     for i, j in np.ndindex(2, 3):
