@@ -83,3 +83,25 @@ class DenseOutput:
         for lower in c[-2::-1]:
             y = y * theta + lower
         return y
+
+
+def locate(ts: NDArray, ends: NDArray, t: NDArray, lane: NDArray) -> tuple[NDArray, NDArray]:
+    """Return whether trajectories reach some times, and the first mesh point not before each.
+
+    Parameters
+    ----------
+    ts : ndarray, shape (n_points,)
+        The meshes of all trajectories, one after the other.
+    ends : ndarray, shape (n_trajectories,)
+        Where each of them ends.
+    t, lane : ndarray, shape (k,)
+        Times, and the trajectories in which to look for them.
+    """
+    sign = -1.0 if len(ts) > 1 and (ts[ends - 1] < ts[np.append(0, ends[:-1])]).any() else 1.0
+    low, high = np.append(0, ends[:-1])[lane], ends[lane] - 1
+    reached = sign * (ts[high] - t) >= 0
+    while (low < high).any():
+        middle = (low + high) // 2
+        before = sign * (ts[middle] - t) < 0
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    return reached, low

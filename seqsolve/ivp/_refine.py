@@ -119,7 +119,7 @@ def _attempt(control: Control, at: Points) -> Attempt:
     """Make the steps of a mesh once more, for their errors and interpolants."""
     window = steps_together(at.y.shape[1])
     starts = range(0, len(at.t), window)
-    parts = [control.attempt(Points(*(a[i : i + window] for a in at))) for i in starts]
+    parts = [control.attempt(at.rows(slice(i, i + window))) for i in starts]
     if len(parts) == 1:
         return parts[0]
     return Attempt(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._method import Method, NDArray
@@ -19,21 +17,21 @@ class Trajectory:
     ----------
     method : Method
         Its step.
-    rhs : callable
-        ``rhs(args)``, the right-hand side for other arguments.
-    args : tuple
-        Further arguments of the right-hand side.
-    t : ndarray, shape (n_steps + 1,)
-        The mesh.
-    y : ndarray, shape (n_steps + 1, n)
+    rhs : RightHandSide
+        The equation.
+    t : ndarray, shape (n_points,)
+        The mesh; one after the other those of several trajectories.
+    y : ndarray, shape (n_points, n)
         The states on it.
+    lane : ndarray, shape (n_points,), or None
+        Which of several trajectories each point belongs to.
     """
 
     method: Method
-    rhs: Callable[[tuple[Any, ...]], RightHandSide]
-    args: tuple[Any, ...]
+    rhs: RightHandSide
     t: NDArray
     y: NDArray
+    lane: NDArray | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._events import EventFinder, parse_events
@@ -159,7 +160,7 @@ def solve_ivp(
                 f"got {first_step:g}."
             )
     relative, absolute = _tolerances(rtol, atol, state.size)
-    rhs = RightHandSide(*_bound(fun, jac, fixed), (start, end), state)
+    rhs = RightHandSide(fun, jac, (start, end), state, Arguments(fixed))
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     progress = Progress(False, 0, 0, [])
@@ -175,9 +176,7 @@ def solve_ivp(
     if progress.fell_back and not progress.failed:
         _warn(progress)
     t, y, sol = _joined(pieces, start, state)
-    trajectory = Trajectory(
-        scheme, lambda args: rhs.with_functions(*_bound(fun, jac, args)), fixed, t, y
-    )
+    trajectory = Trajectory(scheme, rhs, t, y)
     if stopped is not None:
         sol = sol.until(stopped)
         t = sol.ts
@@ -222,20 +221,6 @@ def _args(args: Any) -> tuple[Any, ...]:
         return tuple(args)
     except TypeError:
         raise TypeError(f"`args` must be a tuple, as in args=({args!r},); got {args!r}.") from None
-
-
-def _bound(fun: Any, jac: Any, args: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Return `fun` and `jac` with their further arguments fixed."""
-    if not args:
-        return fun, jac
-
-    def fun_with_args(t: Any, y: Any) -> Any:
-        return fun(t, y, *args)
-
-    def jac_with_args(t: Any, y: Any) -> Any:
-        return jac(t, y, *args)
-
-    return fun_with_args, jac_with_args if callable(jac) else jac
 
 
 def _span(t_span: Any) -> tuple[float, float]:
