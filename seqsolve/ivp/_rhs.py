@@ -112,10 +112,20 @@ class RightHandSide:
         return np.stack([self._value(row) for row in rows])
 
     def jacobian(
-        self, t: NDArray, y: NDArray, f: NDArray | None = None, lane: NDArray | None = None
+        self,
+        t: NDArray,
+        y: NDArray,
+        f: NDArray | None = None,
+        lane: NDArray | None = None,
+        *,
+        central: bool = False,
     ) -> NDArray:
-        """Return the Jacobians ``(m, n, n)``; `f`, the derivatives there, saves work."""
+        """Return the Jacobians ``(m, n, n)``; `f`, the derivatives there, saves work.
+
+        Without `jac` they are forward differences, or the more exact central ones.
+        """
         m, n = y.shape
+        central = central or self._central
         self.njev += m
         if callable(self._jac):
             self.depth += 1
@@ -130,13 +140,13 @@ class RightHandSide:
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
         self.depth += 1
-        relative = np.finfo(float).eps ** (1 / 3 if self._central else 1 / 2)
+        relative = np.finfo(float).eps ** (1 / 3 if central else 1 / 2)
         h = displacement(y, relative)
         if self.mass is not None:
             # Algebraic equations add small variables to large ones, which hide smaller changes.
             h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
         moved = y[:, None, :] + np.eye(n) * h[:, None, :]
-        if self._central:
+        if central:
             back = y[:, None, :] - np.eye(n) * h[:, None, :]
             h = np.einsum("mii->mi", moved) - np.einsum("mii->mi", back)
             both = self._grid(t, np.concatenate([moved, back], axis=1), lane)
