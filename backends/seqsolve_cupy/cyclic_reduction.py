@@ -30,7 +30,7 @@ BLOCKS_PER_MULTIPROCESSOR = 4
 def applies(A: Array, b: Array) -> bool:
     """Return whether the kernel takes matrices of this size."""
     largest = LARGEST_COMPLEX if b.dtype.kind == "c" else LARGEST_REAL
-    return A.ndim == b.ndim or A.shape[-1] <= largest
+    return bool(A.ndim == b.ndim or A.shape[-1] <= largest)
 
 
 def solve(
