@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from seqsolve.ivp._control import Control
-from seqsolve.ivp._march import Piece
 from seqsolve.ivp._method import NDArray
 
 #: By how much one refinement may shrink or grow a step.
@@ -18,8 +17,8 @@ _SAFETY = 0.7
 _FEW = 0.1
 
 
-def refined(control: Control, piece: Piece, loosening: float) -> NDArray | None:
-    """Return the mesh on which to solve next, or None if its steps would be too small.
+def refined(control: Control, t: NDArray, error: NDArray) -> NDArray:
+    """Return the mesh on which to solve next.
 
     Where few steps fail, those are split. Otherwise all points move, so that
     the steps' errors become alike.
@@ -27,30 +26,26 @@ def refined(control: Control, piece: Piece, loosening: float) -> NDArray | None:
     Parameters
     ----------
     control : Control
-        Tolerances, and how errors follow the step size.
-    piece : Piece
-        The last solution, with its errors.
-    loosening : float
-        What errors are tolerated, in units of the tolerance.
+        How errors follow the step size.
+    t : ndarray, shape (m + 1,)
+        The last mesh.
+    error : ndarray, shape (m,)
+        The errors on it, in units of what is tolerated.
     """
-    error = piece.errors / loosening
-    fails = error > 1
-    if 0 < fails.mean() <= _FEW:
-        t = _split(control, piece.t, error)
-    else:
-        t = _equidistributed(control, piece.t, error)
-    return t if (np.abs(np.diff(t)) > control.smallest_step(t[:-1])).all() else None
+    if 0 < (error > 1).mean() <= _FEW:
+        factor = np.clip(_SAFETY * control.factor(error), _SHRINK, 1 / 2)
+        return split(t, np.where(error > 1, np.ceil(1 / factor), 1))
+    return equidistributed(control, t, error)
 
 
-def _split(control: Control, t: NDArray, error: NDArray) -> NDArray:
-    factor = np.clip(_SAFETY * control.factor(error), _SHRINK, 1 / 2)
-    parts = np.where(error > 1, np.ceil(1 / factor), 1)
-    steps = np.arange(t.size)
+def split(t: NDArray, parts: NDArray) -> NDArray:
+    """Return a mesh with each step in so many parts."""
     position = np.concatenate([[0], np.cumsum(parts)])
-    return _between(t, np.interp(np.arange(int(position[-1]) + 1), position, steps))
+    return _between(t, np.interp(np.arange(int(position[-1]) + 1), position, np.arange(t.size)))
 
 
-def _equidistributed(control: Control, t: NDArray, error: NDArray) -> NDArray:
+def equidistributed(control: Control, t: NDArray, error: NDArray) -> NDArray:
+    """Return a mesh whose steps all have about the tolerated error."""
     h = np.abs(np.diff(t))
     wanted = h * np.clip(_SAFETY * control.factor(error), _SHRINK, _GROW)
     wanted = np.minimum(_without_peaks(wanted), control.max_step)
