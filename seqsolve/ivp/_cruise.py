@@ -10,7 +10,7 @@ from seqsolve.ivp._control import Control
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._lifted import Iterate, Lifted, Update, lifted
 from seqsolve.ivp._march import Piece, joined
-from seqsolve.ivp._mesh import equidistributed
+from seqsolve.ivp._mesh import equidistributed, fitted
 from seqsolve.ivp._method import NDArray
 from seqsolve.ivp.radau import Radau
 
@@ -111,7 +111,8 @@ def _moved(
     if waited and waited % _HALVE == 0:
         kept = max(1, kept // 2)
     rest = slice(solved, kept)
-    mesh = equidistributed(control, t[solved : kept + 1], errors[rest])[: _WIDEST + 1]
+    remesh = fitted if waited else equidistributed
+    mesh = remesh(control, t[solved : kept + 1], errors[rest], _WIDEST)
     trajectory = DenseOutput(t[solved : kept + 1], update.made.coefficients[:, rest])
     window = equations.sampled(mesh, front, trajectory)
     if waited or kept < len(errors):

@@ -9,12 +9,19 @@ import numpy as np
 
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._cruise import cruise, loosened
+from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._march import Piece, first_step, march
-from seqsolve.ivp._method import NDArray
+from seqsolve.ivp._method import NDArray, rms
 from seqsolve.ivp._refine import refine
 
 #: Crude steps of the first, the shortest and the longest stretch.
 _FIRST, _SHORTEST, _LONGEST = 128, 8, 1024
+
+#: Steps of the result at most, for each of the crude ones that a stretch may have.
+_FINER = 64
+
+#: A crude trajectory is followed as long as it is off by less than this, in units of its tolerance.
+_NEAR = 100.0
 
 
 @dataclass
@@ -47,30 +54,42 @@ def integrate(
     where it does not converge at all, a few steps are made one after the other.
     """
     size = first_step(loosened(control, y), t, y) if h is None else h
-    length = _FIRST
+    length, crude = _FIRST, None
     while (control.end - t) * control.direction > 0:
-        fine, stop = None, None
-        crude = cruise(loosened(control, y), t, y, size, length)
-        if crude is not None:
-            fine = refine(control, crude)
-            if fine is None and len(crude.errors) > 2 * _SHORTEST:
-                crude = crude.head(len(crude.errors) // 4)
-                fine = refine(control, crude)
-            stop = float(crude.t[min(_SHORTEST, len(crude.errors))])
+        if crude is None:
+            crude = cruise(loosened(control, y), t, y, size, length)
+        fine = None if crude is None else refine(control, crude, t, y, _FINER * length)
         if fine is not None and crude is not None:
             progress.together += len(fine.errors)
-            covered = int(np.sum((crude.t - fine.t[-1]) * control.direction < 0))
-            whole = covered == len(crude.errors)
-            size = crude.next_step if whole else float(abs(np.diff(crude.t)[covered - 1]))
-            length = min(2 * length, _LONGEST) if whole else max(_SHORTEST, covered)
+            t, y = float(fine.t[-1]), fine.y[-1]
+            if t == crude.t[-1]:
+                size, length, crude = crude.next_step, min(2 * length, _LONGEST), None
+            elif _follows(control, crude, t, y):
+                length = min(2 * length, _LONGEST)
+            else:
+                passed = int(np.sum((crude.t - t) * control.direction < 0))
+                size = float(abs(crude.t[passed] - crude.t[passed - 1]))
+                length, crude = max(_SHORTEST, passed), None
+        elif crude is not None and len(crude.errors) > 2 * _SHORTEST:
+            crude = crude.head(len(crude.errors) // 4) if crude.t[0] == t else None
+            continue
         else:
+            stop = None if crude is None else float(crude.t[min(_SHORTEST, len(crude.errors))])
             fine = march(control, t, y, size, n_steps=_FIRST, stop=stop)
             progress.one_by_one += len(fine.errors)
-            size, length = fine.next_step, 2 * _SHORTEST
+            size, length, crude = fine.next_step, 2 * _SHORTEST, None
             if fine.complete:
                 progress.fell_back.append((t, float(fine.t[-1])))
+            elif fine.t[-1] == t:
+                progress.failed = True
+            t, y = float(fine.t[-1]), fine.y[-1]
         yield fine
-        if not fine.complete and fine.t[-1] == t:
-            progress.failed = True
+        if progress.failed:
             return
-        t, y = float(fine.t[-1]), fine.y[-1]
+
+
+def _follows(control: Control, crude: Piece, t: float, y: NDArray) -> bool:
+    """Return whether a crude trajectory is near a state, and so a guess of what comes."""
+    asked = loosened(control, y)
+    away = DenseOutput(crude.t, crude.coefficients).rows(np.array([t]))[0] - y
+    return bool(rms(away / (asked.atol + asked.rtol * np.abs(y))) <= _NEAR)

@@ -72,13 +72,16 @@ class Update(NamedTuple):
         Its steps, with their errors and interpolants.
     change : ndarray, shape (m, n)
         By how much the new states of the steps moved.
+    moved : ndarray, shape (m, n)
+        By how much the unknowns of the steps moved at most.
     defect : ndarray, shape (m, n)
-        By how much they would move if only their own step were solved.
+        By how much the new states would move if only their own step were solved.
     """
 
     iterate: Iterate
     made: Attempt
     change: NDArray
+    moved: NDArray
     defect: NDArray
 
 
@@ -136,7 +139,7 @@ class Unlifted(Lifted):
         defect = y_new - iterate.Y[0]
         change = _recurrence(complete(), defect)
         after = Iterate(iterate.t, iterate.y0, iterate.Y + change, 0)
-        return Update(after, self.method.attempt(rhs, after.at), change, defect)
+        return Update(after, self.method.attempt(rhs, after.at), change, change, defect)
 
 
 class LiftedRungeKutta(Lifted):
@@ -163,9 +166,10 @@ class LiftedRungeKutta(Lifted):
         before = np.concatenate([np.zeros_like(change[:1]), change[:-1]])
         moved = (response @ before[..., None])[..., 0] + own
         after = Iterate(iterate.t, iterate.y0, iterate.Y + moved, self.new)
-        moved = np.concatenate([before[None], moved])
-        K = F + (J @ moved[..., None])[..., 0]
-        return Update(after, self._made(rhs, after.at, Y + moved, K, J), change, defect)
+        moves = np.concatenate([before[None], moved])
+        K = F + (J @ moves[..., None])[..., 0]
+        made = self._made(rhs, after.at, Y + moves, K, J)
+        return Update(after, made, change, np.abs(moved).max(axis=0), defect)
 
     def _linearized(self, rhs: RightHandSide, iterate: Iterate) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians at the states before the steps and at the stages."""

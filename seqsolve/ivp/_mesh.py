@@ -17,7 +17,7 @@ _SAFETY = 0.7
 _FEW = 0.1
 
 
-def refined(control: Control, t: NDArray, error: NDArray) -> NDArray:
+def refined(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
     """Return the mesh on which to solve next.
 
     Where few steps fail, those are split. Otherwise all points move, so that
@@ -31,27 +31,34 @@ def refined(control: Control, t: NDArray, error: NDArray) -> NDArray:
         The last mesh.
     error : ndarray, shape (m,)
         The errors on it, in units of what is tolerated.
+    most : int
+        Steps at most; where more are needed, the mesh ends earlier.
     """
-    if 0 < (error > 1).mean() <= _FEW:
-        factor = np.clip(_SAFETY * control.factor(error), _SHRINK, 1 / 2)
-        return split(t, np.where(error > 1, np.ceil(1 / factor), 1))
-    return equidistributed(control, t, error)
+    few = 0 < (error > 1).mean() <= _FEW
+    return (fitted if few else equidistributed)(control, t, error, most)
 
 
-def split(t: NDArray, parts: NDArray) -> NDArray:
-    """Return a mesh with each step in so many parts."""
+def fitted(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+    """Return a mesh with the steps split that fail, or its first `most` steps."""
+    factor = np.clip(_SAFETY * control.factor(error), _SHRINK, 1 / 2)
+    return split(t, np.where(error > 1, np.ceil(1 / factor), 1), most)
+
+
+def split(t: NDArray, parts: NDArray, most: int) -> NDArray:
+    """Return a mesh with each step in so many parts, or its first `most` steps."""
     position = np.concatenate([[0], np.cumsum(parts)])
-    return _between(t, np.interp(np.arange(int(position[-1]) + 1), position, np.arange(t.size)))
+    n_steps = int(min(position[-1], most))
+    return _between(t, np.interp(np.arange(n_steps + 1), position, np.arange(t.size)))
 
 
-def equidistributed(control: Control, t: NDArray, error: NDArray) -> NDArray:
-    """Return a mesh whose steps all have about the tolerated error."""
+def equidistributed(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+    """Return a mesh whose steps all have about the tolerated error, or its first `most` steps."""
     h = np.abs(np.diff(t))
     wanted = h * np.clip(_SAFETY * control.factor(error), _SHRINK, _GROW)
     wanted = np.minimum(_without_peaks(wanted), control.max_step)
     position = np.concatenate([[0], np.cumsum(h / wanted)])
-    n_steps = max(1, int(np.ceil(position[-1] * (1 - 1e-12))))
-    levels = np.linspace(0, position[-1], n_steps + 1)
+    n_steps = max(1.0, np.ceil(position[-1] * (1 - 1e-12)))
+    levels = np.arange(int(min(n_steps, most)) + 1) * (position[-1] / n_steps)
     return _between(t, np.interp(levels, position, np.arange(t.size)))
 
 
@@ -71,7 +78,8 @@ def _without_peaks(sizes: NDArray) -> NDArray:
 
 
 def _between(t: NDArray, index: NDArray) -> NDArray:
-    """Return times at fractional indices of a mesh, its ends included."""
+    """Return times at fractional indices of a mesh, its end exactly."""
     new = np.interp(index, np.arange(t.size), t)
-    new[0], new[-1] = t[0], t[-1]
+    if index[-1] >= (t.size - 1) * (1 - 1e-12):
+        new[-1] = t[-1]
     return new

@@ -7,13 +7,13 @@ import numpy as np
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._cruise import RTOL
 from seqsolve.ivp._dense import DenseOutput
-from seqsolve.ivp._lifted import Iterate, Update, lifted
+from seqsolve.ivp._lifted import Update, lifted
 from seqsolve.ivp._march import Piece
 from seqsolve.ivp._mesh import refined, split
 from seqsolve.ivp._method import NDArray
 
-#: Iterations; where more are needed, shorter stretches are the better way.
-MAXITER = 16
+#: Meshes, and iterations on one; where more are needed, shorter stretches are the better way.
+MAX_MESHES, MAXITER = 24, 10
 
 #: Fewer steps than these are not worth solving together.
 _FEWEST = 8
@@ -21,6 +21,9 @@ _FEWEST = 8
 #: A step is solved when alone it would move by less than this, in units of the tolerance, rounding
 #: errors permitting.
 FRACTION, ROUNDING = 1e-2, 1e-13
+
+#: All its unknowns move by less than this, relatively: the error that remains goes as its square.
+_NEAR = 3e-7
 
 #: States that an iteration moves by more than this, relatively, are not worth keeping.
 _WILD = 3.0
@@ -32,16 +35,16 @@ _CURVATURE = 10.0
 _JACOBIAN_BYTES = 2**26
 
 
-def steps_together(n: int) -> int:
+def steps_together(n: int, stages: int = 8) -> int:
     """Return how many steps to take at a time: their Jacobians fit into some megabytes."""
-    return max(16, _JACOBIAN_BYTES // (8 * 8 * n * n))
+    return max(16, _JACOBIAN_BYTES // (8 * stages * n * n))
 
 
-def refine(control: Control, crude: Piece) -> Piece | None:
+def refine(control: Control, crude: Piece, t: float, y: NDArray, most: int) -> Piece | None:
     """Return a stretch solved to the tolerances, or None if that cannot be done in parallel.
 
     It ends earlier than `crude` where Newton's method converges on a part of
-    the steps only, or where there are more steps than fit into memory.
+    the steps only, or where there are more steps than asked for or fit into memory.
 
     Between iterations the mesh follows the errors. What is tolerated on it
     shrinks with the square of what the iteration changed, down to the
@@ -52,40 +55,45 @@ def refine(control: Control, crude: Piece) -> Piece | None:
     control : Control
         What to solve, how accurately.
     crude : Piece
-        The stretch, with errors of about the tolerances of the crude trajectory.
+        A trajectory with errors of about the tolerances of `loosened`.
+    t, y
+        Where to begin, on the way of `crude`.
+    most : int
+        Steps at most.
     """
     equations, rtol = lifted(control.method), float(control.rtol.min())
     limit = StepLimit(control, equations.stability, crude)
-    most = steps_together(crude.y.shape[1])
+    most = min(most, steps_together(y.size, len(equations.c)))
     trajectory = DenseOutput(crude.t, crude.coefficients)
-    iterate = equations.sampled(limit.applied(crude.t)[: most + 1], crude.y[0], trajectory)
-    level, solved = max(1.0, RTOL / rtol), 0
-    for k in range(MAXITER):
+    mesh = np.append(t, crude.t[(crude.t - t) * control.direction > 0])
+    iterate = equations.sampled(limit.applied(mesh, most), y, trajectory)
+    level, solved, iterations, meshes = max(1.0, RTOL / rtol), 0, 0, 0
+    while iterations < MAXITER and meshes < MAX_MESHES:
         update = equations.update(control.rhs, iterate)
-        at = update.iterate.at
-        change = control.sizes(update.change, at, update.made)
-        errors = control.errors(at, update.made)
+        change = control.sizes(update.change, update.iterate.at, update.made)
+        errors = control.errors(update.iterate.at, update.made)
         kept = _first(~(change * rtol <= _WILD))
         if not kept:
             return None
-        largest = float(change[:kept].max())
         if level == 1:
-            settled = _settled(control, update) & (change <= 1) & (errors <= 1)
-            solved = _first(~settled)
+            near = control.sizes(update.moved, update.iterate.at, update.made) * rtol <= _NEAR
+            done = near & (change <= 1) & (errors <= 1) & _settled(control, update)
+            solved = _first(~done)
             if solved == len(errors):
                 break
-        new_level = max(1.0, min(level, _CURVATURE * largest**2 * rtol))
-        fits = k > 0 and new_level == level and (errors[:kept] <= level).all()
+        largest = float(change[:kept].max())
+        next_level = max(1.0, min(level, _CURVATURE * largest**2 * rtol))
+        fits = meshes and next_level == level and (errors <= level).all()
         if fits and kept == len(errors):
-            iterate = update.iterate
+            iterate, iterations = update.iterate, iterations + 1
             continue
-        level = new_level
+        level, iterations, meshes = next_level, 0, meshes + 1
         part = update.iterate.t[: kept + 1]
-        mesh = limit.applied(refined(control, part, errors[:kept] / level))[: most + 1]
+        mesh = limit.applied(refined(control, part, errors[:kept] / level, most), most)
         if (np.abs(np.diff(mesh)) <= control.smallest_step(mesh[:-1])).any():
             return None
         trajectory = DenseOutput(part, update.made.coefficients[:, :kept])
-        iterate = equations.sampled(mesh, crude.y[0], trajectory)
+        iterate = equations.sampled(mesh, y, trajectory)
     if solved < min(_FEWEST, len(errors)):
         return None
     return Piece(
@@ -130,14 +138,14 @@ class StepLimit:
                 J = J @ J
             self._radius = np.sqrt((np.abs(J) ** 2).sum(axis=(1, 2))) ** (1 / 8)
 
-    def applied(self, t: NDArray) -> NDArray:
-        """Return a mesh with the steps that are too large split."""
+    def applied(self, t: NDArray, most: int) -> NDArray:
+        """Return a mesh with the steps that are too large split, or its first `most` steps."""
         if not np.isfinite(self._interval):
-            return t
+            return t[: most + 1]
         middle = self._sign * (t[:-1] + t[1:]) / 2
         radius = np.interp(middle, self._t, self._radius)
         parts = np.ceil(np.abs(np.diff(t)) * radius / self._interval)
-        return split(t, np.maximum(parts, 1)) if (parts > 1).any() else t
+        return split(t, np.maximum(parts, 1), most)
 
 
 def _first(mask: NDArray) -> int:
