@@ -300,7 +300,6 @@ def bad(**change):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"y0": [[1.0, 0.0]]}, "`y0` must be 1-dimensional"),
         ({"y0": 1.0}, "`y0` must be 1-dimensional"),
         ({"y0": [np.nan, 0]}, "`y0` must be finite"),
         ({"method": "Euler"}, "`method` must be one of"),
