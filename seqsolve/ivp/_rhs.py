@@ -53,7 +53,7 @@ class RightHandSide:
         self.nfev = self.njev = self.nlu = self.depth = 0
         self.arguments = Arguments(()) if arguments is None else arguments
         self.mass = mass
-        self._fun, self._jac, self._central = fun, jac, False
+        self._fun, self._jac, self._central = fun, jac, mass is not None
         with np.errstate(all="ignore"):
             self._probe_functions(t_span, y0)
 
@@ -81,7 +81,7 @@ class RightHandSide:
         """Return the same with counts of its own, perhaps with central differences."""
         other = copy(self)
         other.nfev = other.njev = other.nlu = other.depth = 0
-        other._central = central
+        other._central = central or self._central
         return other
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
@@ -147,6 +147,9 @@ class RightHandSide:
         self.depth += 1
         relative = np.finfo(float).eps ** (1 / 3 if self._central else 1 / 2)
         h = displacement(y, relative)
+        if self.mass is not None:
+            # Algebraic equations add small variables to large ones, which hide smaller changes.
+            h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
         moved = y[:, None, :] + np.eye(n) * h[:, None, :]
         if self._central:
             back = y[:, None, :] - np.eye(n) * h[:, None, :]

@@ -26,6 +26,7 @@ class Radau(ImplicitRungeKutta):
     name = "Radau"
     order = 5
     error_order = 3
+    takes_mass = True
     A = np.array(
         [
             [(88 - 7 * _R) / 360, (296 - 169 * _R) / 1800, (-2 + 3 * _R) / 225],

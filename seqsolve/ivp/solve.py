@@ -15,6 +15,7 @@ from seqsolve.ivp._batch_events import BatchEvents
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._events import EventFinder, parse_events
 from seqsolve.ivp._many import solve_many
+from seqsolve.ivp._mass import check_consistent, mass_matrix
 from seqsolve.ivp._method import Method
 from seqsolve.ivp._one import solve_one
 from seqsolve.ivp._rhs import RightHandSide
@@ -49,6 +50,7 @@ def solve_ivp(
     jac: Any = None,
     first_step: float | None = None,
     max_step: float = np.inf,
+    mass: Any = None,
 ) -> OdeResult:
     """Solve ``dy/dt = fun(t, y)``, ``y(t0) = y0``, for many times at once.
 
@@ -108,6 +110,11 @@ def solve_ivp(
         The first step to try for the crude trajectory.
     max_step : float
         The largest step.
+    mass : array_like, shape (n, n) or (n,), optional
+        A constant matrix, or a diagonal, in front of the derivatives:
+        ``mass @ dy/dt = fun(t, y)``. Where it is singular, some equations are
+        algebraic; they must determine the algebraic variables (index 1), and
+        `y0` must satisfy them. For ``"Radau"`` and ``"ImplicitEuler"``.
 
     Returns
     -------
@@ -161,10 +168,12 @@ def solve_ivp(
     largest = _options.positive("max_step", max_step)
     first = _options.first_step(first_step, abs(end - start))
     relative, absolute = _options.tolerances(rtol, atol, len(state))
-    rhs = RightHandSide(fun, jac, (start, end), state, arguments)
+    matrix = mass_matrix(mass, len(state), state.dtype, scheme)
+    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix)
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     with np.errstate(all="ignore"):
+        check_consistent(rhs, start, state.reshape(len(state), -1).T, relative, absolute)
         if batch:
             finder = None
             if looked_for is not None:
