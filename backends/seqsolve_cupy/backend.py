@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from seqsolve.backend import Array
 from seqsolve.portable import PortableBackend
+from seqsolve_cupy import cyclic_reduction, wide
 
 
 class CupyBackend(PortableBackend):
-    """CuPy arrays on an NVIDIA GPU."""
+    """CuPy arrays on an NVIDIA GPU, the primitives as kernels on the current stream."""
 
     def __init__(self) -> None:
         super().__init__("cupy", cupy)
@@ -40,6 +41,28 @@ class CupyBackend(PortableBackend):
     def synchronize(self) -> None:
         """Wait for the work on the current stream."""
         cupy.cuda.get_current_stream().synchronize()
+
+    def linear_recurrence(
+        self,
+        A: Array,
+        b: Array,
+        y0: Array | None,
+        *,
+        reverse: bool,
+        transpose: bool,
+        method: str,
+        out: Array | None,
+    ) -> Array:
+        """Solve the recurrence; ``"auto"`` is the scan."""
+        if method == "sequential":
+            return super().linear_recurrence(
+                A, b, y0, reverse=reverse, transpose=transpose, method=method, out=out
+            )
+        y = cupy.empty(b.shape, dtype=b.dtype) if out is None else out
+        if y.size:
+            solver = cyclic_reduction if cyclic_reduction.applies(A, b) else wide
+            solver.solve(A, b, y0, reverse=reverse, transpose=transpose, out=y)
+        return y
 
 
 def _dotted(version: int) -> str:

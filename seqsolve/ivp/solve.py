@@ -55,13 +55,13 @@ def solve_ivp(
 ) -> OdeResult:
     """Solve ``dy/dt = fun(t, y)``, ``y(t0) = y0``, for many times at once.
 
-    A replacement of `scipy.integrate.solve_ivp` in the same words. A coarse
-    pass, step by step with loose tolerances, finds out where steps are needed;
-    from there meshes with finer and finer steps are solved by Newton's method,
-    each mesh as one recurrence, until every step meets the tolerances. So the
-    number of calls of `fun` that wait for each other hardly grows with the
-    accuracy. With tolerances so loose that the coarse pass is most of the work
-    (`rtol` above 1e-4) the steps are made one by one.
+    A replacement of `scipy.integrate.solve_ivp` in the same words. Newton's
+    method solves for the states and the stages of many steps at once: one call
+    of `fun` takes all of them one iteration further. In a window that slides
+    along it finds a crude trajectory; from there it goes on over all times,
+    with steps that follow their errors, until every step meets the tolerances.
+    So the number of calls of `fun` that wait for each other does not grow with
+    the accuracy.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def solve_ivp(
         ``(n, n)``, or with a last axis for many points; or a constant matrix.
         By default forward differences.
     first_step : float, optional
-        The first step to try in the coarse pass.
+        The first step to try for the crude trajectory.
     max_step : float
         The largest step.
     mass : array_like, shape (n, n) or (n,), optional
@@ -138,7 +138,9 @@ def solve_ivp(
     ----------
     .. [1] Y. H. Lim et al., "Parallelizing non-linear sequential models over
        the sequence length", arXiv:2309.12252.
-    .. [2] U. M. Ascher, R. M. M. Mattheij, R. D. Russell, "Numerical Solution
+    .. [2] J. Albersmeyer, M. Diehl, "The lifted Newton method and its
+       application in optimization", SIAM J. Optim. 20, 2010.
+    .. [3] U. M. Ascher, R. M. M. Mattheij, R. D. Russell, "Numerical Solution
        of Boundary Value Problems for Ordinary Differential Equations", 1995,
        chapter 9 (equidistribution).
 
