@@ -69,7 +69,7 @@ class ImplicitRungeKutta(Method):
             running, G, h = running[finite], G[finite], h[finite]
             if not running.size:
                 break
-            d = solved(rhs, self._matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
+            d = linear_solve(rhs, self._matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
             d = d.reshape(-1, s, n)
             Z[running] += d
             limit = TOLERANCE * np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
@@ -103,7 +103,7 @@ class ImplicitRungeKutta(Method):
         t, points, lane = places = self._places(at, Z)
         J = self._jacobians(rhs, places, None, s)
         M = self._matrix(rhs, J, at.h).swapaxes(1, 2)
-        mu = solved(rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
+        mu = linear_solve(rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
         F_bar = at.h[:, None, None] * (self.A.T @ mu)
         back = np.einsum("mikl,mik->ml", J, F_bar)
         return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)
@@ -126,7 +126,7 @@ class ImplicitRungeKutta(Method):
         m, s, n = J.shape[:3]
         J = np.where(np.isfinite(J), J, 0)
         right = at.h[:, None, None, None] * np.einsum("ij,mjkl->mikl", self.A, J)
-        dZ = solved(rhs, self._matrix(rhs, J, at.h), right.reshape(m, s * n, n))
+        dZ = linear_solve(rhs, self._matrix(rhs, J, at.h), right.reshape(m, s * n, n))
         jacobian: NDArray = np.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
         return jacobian
 
@@ -143,7 +143,7 @@ class ImplicitRungeKutta(Method):
         return Z if rhs.mass is None else Z @ rhs.mass.T
 
 
-def solved(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
+def linear_solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
     """Solve many linear systems; NaN for all of them where one is singular."""
     rhs.nlu += len(M)
     try:

@@ -125,7 +125,6 @@ class RightHandSide:
         Without `jac` they are forward differences, or the more exact central ones.
         """
         m, n = y.shape
-        central = central or self._central
         self.njev += m
         if callable(self._jac):
             self.depth += 1
@@ -139,18 +138,20 @@ class RightHandSide:
             )
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
-        return self._differences(t, y, f, lane)[1]
+        return self._differences(t, y, f, lane, central or self._central)[1]
 
-    def linearized(self, t: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
+    def linearized(
+        self, t: NDArray, y: NDArray, lane: NDArray | None = None, *, central: bool = False
+    ) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians: one call if these are differences."""
         if self._jac is not None:
-            f = self(t, y)
-            return f, self.jacobian(t, y, f)
+            f = self(t, y, lane)
+            return f, self.jacobian(t, y, f, lane)
         self.njev += len(t)
-        return self._differences(t, y, None, None)
+        return self._differences(t, y, None, lane, central or self._central)
 
     def _differences(
-        self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None
+        self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None, central: bool
     ) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians by differences, in one call."""
         n = y.shape[1]

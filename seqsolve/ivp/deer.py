@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seqsolve.ivp._implicit import solved
+from seqsolve.ivp._implicit import linear_solve
 from seqsolve.ivp._method import Method, NDArray, Points, Pullback
 from seqsolve.ivp._phi import Phi, phi, phi1_derivative
 from seqsolve.ivp._rhs import RightHandSide, displacement
@@ -117,7 +117,7 @@ def _increment(rhs: RightHandSide, at: Points, f: NDArray, J: NDArray, d: NDArra
     M = np.eye(d.shape[1]) + at.h[:, None, None] / 2 * ((functions.one - functions.two) @ bent)
     usable = np.asarray(np.isfinite(M).all(axis=(1, 2)) & np.isfinite(value).all(axis=1))
     M = np.where(usable[:, None, None], M, np.eye(d.shape[1]))
-    change = solved(rhs, M, (value - d)[:, :, None])[:, :, 0]
+    change = linear_solve(rhs, M, (value - d)[:, :, None])[:, :, 0]
     return np.where(usable[:, None], change, np.nan)
 
 
@@ -134,8 +134,7 @@ def _image(
 
 def _derivatives(rhs: RightHandSide, at: Points) -> tuple[NDArray, NDArray]:
     """Return the derivatives and their Jacobians at the states."""
-    f = rhs(at.t, at.y, at.lane)
-    return f, rhs.jacobian(at.t, at.y, f, at.lane, central=True)
+    return rhs.linearized(at.t, at.y, at.lane, central=True)
 
 
 def _evaluations(
