@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from seqsolve_numba import abreast
 from seqsolve_numba.compilation import writable
 from seqsolve_numba.specialization import NDArray, Specialization
 from seqsolve_numba.threads import over_sequences
@@ -30,12 +31,11 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
     y : array, shape (n_steps + 1, n_batch, n_state)
         Its first step is given.
     """
-    kernel = special.kernel(
-        "march",
-        _build,
-        (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp),
-        unroll=UNROLL,
-    )
+    arguments = (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp)
+    if abreast.pays(special, y.shape[1]):
+        kernel = special.kernel("abreast", abreast.build, arguments, unroll=abreast.UNROLL)
+    else:
+        kernel = special.kernel("march", _build, arguments, unroll=UNROLL)
     over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
 
 
