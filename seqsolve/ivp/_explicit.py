@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
-from seqsolve.ivp._method import Attempt, Method, NDArray, Points, cubic, quartic
+from seqsolve.ivp._method import (
+    Attempt,
+    Method,
+    NDArray,
+    Points,
+    Pullback,
+    cubic,
+    quartic,
+)
 from seqsolve.ivp._rhs import RightHandSide
 
 
@@ -27,15 +36,21 @@ class ExplicitRungeKutta(Method):
 
     def stages(self, rhs: RightHandSide, at: Points, f: NDArray | None = None) -> NDArray:
         """Return the derivatives at the stages, shape ``(s, m, n)``."""
-        K = np.empty((len(self.b), *at.y.shape), at.y.dtype)
-        K[0] = rhs(at.t, at.y) if f is None else f
-        for i in range(1, len(K)):
-            K[i] = rhs(at.t + self.c[i] * at.h, self.state(at, K[:i], self.A[i, :i]))
+        K = stacked(len(self.b), at.y)
+        K[0] = rhs(at.t, at.y, at.lane) if f is None else f
+        return self.continued(rhs, at, K, self.A, self.c, 1)
+
+    def continued(
+        self, rhs: RightHandSide, at: Points, K: NDArray, A: NDArray, c: NDArray, first: int
+    ) -> NDArray:
+        """Fill in the stages from `first` on, those of a tableau's rows."""
+        for i in range(first, len(K)):
+            K[i] = rhs(at.t + c[i] * at.h, self.state(at, K[:i], A[i, :i]), at.lane)
         return K
 
     def state(self, at: Points, K: NDArray, weights: NDArray) -> NDArray:
         """Return ``y + h sum weights K``."""
-        y: NDArray = at.y + at.h[:, None] * np.tensordot(weights, K, 1)
+        y: NDArray = at.y + at.h[:, None] * combined(weights, K)
         return y
 
     def step(self, rhs: RightHandSide, at: Points) -> NDArray:
@@ -46,8 +61,8 @@ class ExplicitRungeKutta(Method):
         self, rhs: RightHandSide, at: Points, middle: NDArray, y_new: NDArray, f: NDArray | None
     ) -> tuple[NDArray, NDArray | None]:
         """Return the coefficients of quartics that also meet the derivatives at both ends."""
-        f = rhs(at.t, at.y) if f is None else f
-        f_new = rhs(at.t + at.h, y_new)
+        f = rhs(at.t, at.y, at.lane) if f is None else f
+        f_new = rhs(at.t + at.h, y_new, at.lane)
         return quartic(at, middle, y_new, f, f_new), f_new
 
     def linearize(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, Callable[[], NDArray]]:
@@ -55,19 +70,84 @@ class ExplicitRungeKutta(Method):
         K = self.stages(rhs, at)
         return self.state(at, K, self.b), lambda: self._jacobian(rhs, at, K)
 
-    def _jacobian(self, rhs: RightHandSide, at: Points, K: NDArray) -> NDArray:
+    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
+        """Pull cotangents back through the stages, the last first."""
+        A, c, weights = self.A, self.c, self.b[:, None]
+        if theta is not None:
+            A, c, B = self.extended()
+            weights = B @ theta ** np.arange(B.shape[1])[:, None]
+        K = stacked(len(c), at.y)
+        K[0] = rhs(at.t, at.y, at.lane)
+        t, Y, J = self._along(rhs, at, self.continued(rhs, at, K, A, c, 1), A, c)
+        s, (m, n) = len(c), at.y.shape
+        F, Y_bar = np.empty((2, s, m, n), np.result_type(w, K))
+        for i in reversed(range(s)):
+            later = np.tensordot(A[i + 1 :, i], Y_bar[i + 1 :], 1)
+            F[i] = at.h[:, None] * (weights[i][:, None] * w + later)
+            Y_bar[i] = np.einsum("mkl,mk->ml", J[i], F[i])
+        lane = None if at.lane is None else np.tile(at.lane, s)
+        flat = (s * m, n)
+        return Pullback(w + Y_bar.sum(axis=0), t, Y.reshape(flat), F.reshape(flat), lane)
+
+    def extended(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the tableau ``A``, ``c`` with the stages of the interpolant, and its weights.
+
+        The interpolant is ``y + h sum_ik B[i, k] theta^k K_i``. It needs the
+        derivative at the new state and the stages of a step of half the size.
+        """
+        s = len(self.b)
+        S = 2 * s
+        A, c = np.zeros((S, S)), np.concatenate([self.c, [1], self.c[1:] / 2])
+        half = np.concatenate([[0], np.arange(s + 1, S)])
+        A[:s, :s], A[s, :s] = self.A, self.b
+        A[s + 1 :, half] = self.A[1:] / 2
+        at, K = _units(S)
+        middle = np.zeros((1, S))
+        middle[0, half] = self.b / 2
+        new = np.concatenate([self.b, np.zeros(s)])[None]
+        return A, c, quartic(at, middle, new, K[0], K[s])[:, 0].T
+
+    def _along(
+        self, rhs: RightHandSide, at: Points, K: NDArray, A: NDArray, c: NDArray
+    ) -> tuple[NDArray, NDArray, NDArray]:
+        """Return times ``(s m,)``, states ``(s, m, n)`` and Jacobians of the stages."""
         s, (m, n) = len(K), at.y.shape
-        Y = np.stack([self.state(at, K[:i], self.A[i, :i]) for i in range(s)])
-        t = at.t + self.c[:, None] * at.h
-        J = rhs.jacobian(t.ravel(), Y.reshape(s * m, n), K.reshape(s * m, n)).reshape(s, m, n, n)
+        Y = np.stack([self.state(at, K[:i], A[i, :i]) for i in range(s)])
+        t = (at.t + c[:, None] * at.h).ravel()
+        lane = None if at.lane is None else np.tile(at.lane, s)
+        J = rhs.jacobian(t, Y.reshape(s * m, n), K.reshape(s * m, n), lane)
+        return t, Y, J.reshape(s, m, n, n)
+
+    def _jacobian(self, rhs: RightHandSide, at: Points, K: NDArray) -> NDArray:
+        J = self._along(rhs, at, K, self.A, self.c)[2]
         h = at.h[:, None, None]
         dK = np.empty(J.shape, J.dtype)
-        for i in range(s):
+        for i in range(len(K)):
             dK[i] = J[i]
             if i:
                 dK[i] += J[i] @ (h * np.tensordot(self.A[i, :i], dK[:i], 1))
-        jacobian: NDArray = np.eye(n) + h * np.tensordot(self.b, dK, 1)
+        jacobian: NDArray = np.eye(J.shape[-1]) + h * np.tensordot(self.b, dK, 1)
         return jacobian
+
+
+def stacked(s: int, y: NDArray) -> NDArray:
+    """Return an empty array ``(s, m, n)``, stored with the points last."""
+    m, n = y.shape
+    return np.empty((s, n, m), y.dtype).swapaxes(1, 2)
+
+
+def combined(weights: NDArray, K: NDArray) -> NDArray:
+    """Return ``sum weights K``."""
+    total: NDArray = np.tensordot(weights, K.swapaxes(1, 2), 1).T
+    return total
+
+
+def _units(s: int) -> tuple[Points, NDArray]:
+    """Return a step from zero of size one, whose stages are unit vectors.
+
+    What is linear in the stages makes its own weights of them.
+    """
+    return Points(np.zeros(1), np.ones(1), np.zeros((1, s))), np.eye(s)[:, None]
 
 
 class EmbeddedRungeKutta(ExplicitRungeKutta):
@@ -78,28 +158,54 @@ class EmbeddedRungeKutta(ExplicitRungeKutta):
     e : ndarray, shape (s + 1,)
         Weights of the error; the last is that of the derivative at the new
         state.
+    more : tuple
+        Nodes and rows of the tableau of further stages, for the interpolant;
+        they follow the derivative at the new state.
     """
 
     e: NDArray
+    more: tuple[tuple[float, tuple[float, ...]], ...] = ()
 
     def attempt(
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
     ) -> Attempt:
         """Make the steps, estimating errors by the embedded method."""
-        K = self.stages(rhs, at, f)
-        y_new = self.state(at, K, self.b)
-        f_new = rhs(at.t + at.h, y_new)
-        K = np.concatenate([K, f_new[None]])
-        coefficients = (
-            self.interpolant(rhs, at, y_new, K) if dense else cubic(at, y_new, K[0], f_new)
-        )
-        return Attempt(y_new, self.errors(at, K), coefficients, f_new)
+        (A, c), s = self.tableau, len(self.b)
+        K = stacked(len(c) if dense else s + 1, at.y)
+        K[:s] = self.stages(rhs, at, f)
+        y_new = self.state(at, K[:s], self.b)
+        f_new = K[s] = rhs(at.t + at.h, y_new, at.lane)
+        error = self.errors(at, K[: s + 1])
+        if dense:
+            coefficients = self.interpolant(at, y_new, self.continued(rhs, at, K, A, c, s + 1))
+        else:
+            coefficients = cubic(at, y_new, K[0], f_new)
+        return Attempt(y_new, error, coefficients, f_new)
+
+    @cached_property
+    def tableau(self) -> tuple[NDArray, NDArray]:
+        """Return ``A`` and ``c`` with the rows of the new state and of `more`."""
+        s, more = len(self.b), len(self.more)
+        A = np.zeros((s + 1 + more, s + 1 + more))
+        A[:s, :s], A[s, :s] = self.A, self.b
+        for i, (_, row) in enumerate(self.more, s + 1):
+            A[i, : len(row)] = row
+        return A, np.concatenate([self.c, [1.0], [node for node, _ in self.more]])
+
+    def extended(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the tableau with the stages of the interpolant, and its weights."""
+        A, c = self.tableau
+        at, K = _units(len(c))
+        return A, c, self.interpolant(at, A[len(self.b)][None], K)[:, 0].T
 
     def errors(self, at: Points, K: NDArray) -> NDArray:
         """Return the estimated local errors."""
-        e: NDArray = at.h[:, None] * np.tensordot(self.e, K, 1)
+        e: NDArray = at.h[:, None] * combined(self.e, K)
         return e
 
-    def interpolant(self, rhs: RightHandSide, at: Points, y_new: NDArray, K: NDArray) -> NDArray:
-        """Return the coefficients of the method's own continuous extension."""
+    def interpolant(self, at: Points, y_new: NDArray, K: NDArray) -> NDArray:
+        """Return the coefficients of the method's own continuous extension.
+
+        They are linear in the stages, those of `more` included.
+        """
         raise NotImplementedError

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from seqsolve.ivp._method import Method, NDArray, Points
+from seqsolve.ivp._method import Method, NDArray, Points, Pullback
 from seqsolve.ivp._rhs import RightHandSide
 
 #: Newton iterations for the stages; steps that need more are not made.
@@ -57,18 +58,18 @@ class ImplicitRungeKutta(Method):
         running = np.arange(m)
         size = np.abs(at.y).max(axis=1, initial=0)
         for _ in range(MAXITER):
-            t, h, y = (a[running] for a in at)
-            times = (t[:, None] + h[:, None] * self.c).ravel()
-            points = (y[:, None] + Z[running]).reshape(-1, n)
-            F = rhs(times, points)
-            J[running] = rhs.jacobian(times, points, F).reshape(-1, s, n, n)
-            G = Z[running] - h[:, None, None] * (self.A @ F.reshape(-1, s, n))
+            part = at.rows(running)
+            h = part.h
+            places = self._places(part, Z[running])
+            F = rhs(*places)
+            J[running] = self._jacobians(rhs, places, F, s)
+            G = self._weighed(rhs, Z[running]) - h[:, None, None] * (self.A @ F.reshape(-1, s, n))
             finite = np.isfinite(G).all(axis=(1, 2)) & np.isfinite(J[running]).all(axis=(1, 2, 3))
             Z[running[~finite]] = np.nan
             running, G, h = running[finite], G[finite], h[finite]
             if not running.size:
                 break
-            d = _solve(rhs, self._matrix(J[running], h), -G.reshape(-1, s * n, 1))
+            d = _solve(rhs, self._matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
             d = d.reshape(-1, s, n)
             Z[running] += d
             limit = TOLERANCE * np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
@@ -78,20 +79,73 @@ class ImplicitRungeKutta(Method):
         Z[running] = np.nan
         return Z, J
 
+    def jacobian(self, rhs: RightHandSide, at: Points) -> NDArray:
+        """Return the Jacobians of the new states, from those of the derivatives at the stages."""
+        Z, _ = self.stages(rhs, at)
+        return self._jacobian(rhs, at, self._jacobians(rhs, self._places(at, Z), None, len(self.c)))
+
+    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
+        """Pull cotangents back through the stages of the step, and of that of half the size."""
+        if theta is None:
+            return self.pull_stages(rhs, at, w, self._last(w))
+        theta = theta[:, None]
+        half, end = 4 * theta * (1 - theta) * w, theta * (2 * theta - 1) * w
+        through_half = self.pull_stages(rhs, at._replace(h=at.h / 2), w, self._last(half))
+        return through_half.joined(self.pull_stages(rhs, at, 0 * w, self._last(end)))
+
+    def _last(self, w: NDArray) -> NDArray:
+        """Return cotangents of the stages where the last has some."""
+        Z_bar = np.zeros((len(w), len(self.c), w.shape[1]), w.dtype)
+        Z_bar[:, -1] = w
+        return Z_bar
+
+    def pull_stages(
+        self, rhs: RightHandSide, at: Points, y_bar: NDArray, Z_bar: NDArray
+    ) -> Pullback:
+        """Pull cotangents of the states and of the stages' increments back."""
+        m, s, n = Z_bar.shape
+        Z, _ = self.stages(rhs, at)
+        t, points, lane = places = self._places(at, Z)
+        J = self._jacobians(rhs, places, None, s)
+        M = self._matrix(rhs, J, at.h).swapaxes(1, 2)
+        mu = _solve(rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
+        F_bar = at.h[:, None, None] * (self.A.T @ mu)
+        back = np.einsum("mikl,mik->ml", J, F_bar)
+        return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)
+
+    def _places(self, at: Points, Z: NDArray) -> tuple[NDArray, NDArray, NDArray | None]:
+        """Return times, states and trajectories of all stages."""
+        s, n = Z.shape[1:]
+        t = (at.t[:, None] + at.h[:, None] * self.c).ravel()
+        lane = None if at.lane is None else np.repeat(at.lane, s)
+        return t, (at.y[:, None] + Z).reshape(-1, n), lane
+
+    def _jacobians(
+        self, rhs: RightHandSide, places: tuple[Any, ...], F: NDArray | None, s: int
+    ) -> NDArray:
+        t, points, lane = places
+        n = points.shape[1]
+        return rhs.jacobian(t, points, F, lane).reshape(-1, s, n, n)
+
     def _jacobian(self, rhs: RightHandSide, at: Points, J: NDArray) -> NDArray:
         m, s, n = J.shape[:3]
         J = np.where(np.isfinite(J), J, 0)
         right = at.h[:, None, None, None] * np.einsum("ij,mjkl->mikl", self.A, J)
-        dZ = _solve(rhs, self._matrix(J, at.h), right.reshape(m, s * n, n))
+        dZ = _solve(rhs, self._matrix(rhs, J, at.h), right.reshape(m, s * n, n))
         jacobian: NDArray = np.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
         return jacobian
 
-    def _matrix(self, J: NDArray, h: NDArray) -> NDArray:
-        """Return ``I - h A J``, of shape ``(m, s n, s n)``."""
+    def _matrix(self, rhs: RightHandSide, J: NDArray, h: NDArray) -> NDArray:
+        """Return ``I x mass - h A J``, of shape ``(m, s n, s n)``."""
         m, s, n = J.shape[:3]
         blocks = np.einsum("ij,mjkl->mikjl", self.A, J) * h[:, None, None, None, None]
-        matrix: NDArray = np.eye(s * n) - blocks.reshape(m, s * n, s * n)
+        mass = np.eye(n) if rhs.mass is None else rhs.mass
+        matrix: NDArray = np.kron(np.eye(s), mass) - blocks.reshape(m, s * n, s * n)
         return matrix
+
+    @staticmethod
+    def _weighed(rhs: RightHandSide, Z: NDArray) -> NDArray:
+        return Z if rhs.mass is None else Z @ rhs.mass.T
 
 
 def _solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
@@ -100,7 +154,8 @@ def _solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
     try:
         return np.linalg.solve(M, b)
     except np.linalg.LinAlgError:
-        good = np.linalg.cond(M) < 1 / np.finfo(float).eps
+        good = np.asarray(np.isfinite(M).all(axis=(1, 2)))
+        good[good] = np.linalg.cond(M[good]) < 1 / np.finfo(float).eps
         x = np.full(b.shape, np.nan, b.dtype)
         x[good] = np.linalg.solve(M[good], b[good])
         return x

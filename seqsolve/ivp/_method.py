@@ -24,11 +24,58 @@ class Points(NamedTuple):
         Times and signed step sizes.
     y : ndarray, shape (m, n)
         States.
+    lane : ndarray, shape (m,), or None
+        Which of several trajectories each step belongs to.
     """
 
     t: NDArray
     h: NDArray
     y: NDArray
+    lane: NDArray | None = None
+
+    def rows(self, index: Any) -> Points:
+        """Return some of the points."""
+        return Points(*(None if a is None else a[index] for a in self))  # type: ignore[arg-type]
+
+    def joined(self, other: Points) -> Points:
+        """Return these points and others."""
+        both = (
+            None if a is None or b is None else np.concatenate([a, b])
+            for a, b in zip(self, other, strict=True)
+        )
+        return Points(*both)  # type: ignore[arg-type]
+
+
+class Pullback(NamedTuple):
+    """Where cotangents of steps go.
+
+    Parameters
+    ----------
+    y : ndarray, shape (m, n)
+        Cotangents of the states at the beginning.
+    t : ndarray, shape (k,)
+        Where `fun` was evaluated on the way.
+    points : ndarray, shape (k, n)
+        The states there.
+    f : ndarray, shape (k, n)
+        Cotangents of the derivatives there.
+    lane : ndarray, shape (k,), or None
+        The trajectories to which these belong.
+    """
+
+    y: NDArray
+    t: NDArray
+    points: NDArray
+    f: NDArray
+    lane: NDArray | None
+
+    def joined(self, other: Pullback) -> Pullback:
+        """Return what two parts of one step add up to."""
+        lane = None
+        if self.lane is not None and other.lane is not None:
+            lane = np.concatenate([self.lane, other.lane])
+        t, points, f = (np.concatenate(pair) for pair in zip(self[1:4], other[1:4], strict=True))
+        return Pullback(self.y + other.y, t, points, f, lane)
 
 
 @dataclass(frozen=True)
@@ -64,11 +111,14 @@ class Method(ABC):
         Order of convergence.
     error_order : int
         The estimated local error is proportional to ``h ** (error_order + 1)``.
+    takes_mass : bool
+        Whether it solves equations with a mass matrix, which may be singular.
     """
 
     name: str
     order: int
     error_order: int
+    takes_mass: bool = False
 
     @abstractmethod
     def step(self, rhs: RightHandSide, at: Points) -> NDArray:
@@ -77,6 +127,27 @@ class Method(ABC):
     @abstractmethod
     def linearize(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, Callable[[], NDArray]]:
         """Return the new states, and a function that returns their Jacobians ``(m, n, n)``."""
+
+    def jacobian(self, rhs: RightHandSide, at: Points) -> NDArray:
+        """Return the Jacobians ``(m, n, n)`` of the new states, as exact as can be."""
+        return self.linearize(rhs, at)[1]()
+
+    @abstractmethod
+    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
+        """Pull cotangents back through the steps.
+
+        Parameters
+        ----------
+        rhs : RightHandSide
+            The equation.
+        at : Points
+            Where the steps begin.
+        theta : ndarray, shape (m,), or None
+            Where in the steps, in [0, 1], the interpolants have the cotangents
+            `w`; None: the new states have them.
+        w : ndarray, shape (m, n)
+            Cotangents.
+        """
 
     def attempt(
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
@@ -95,9 +166,8 @@ class Method(ABC):
             Whether the interpolant is needed to the method's order.
         """
         half = at.h / 2
-        both = Points(np.tile(at.t, 2), np.concatenate([at.h, half]), np.tile(at.y, (2, 1)))
-        whole, middle = np.split(self.step(rhs, both), 2)
-        end = self.step(rhs, Points(at.t + half, half, middle))
+        whole, middle = np.split(self.step(rhs, at.joined(at._replace(h=half))), 2)
+        end = self.step(rhs, Points(at.t + half, half, middle, at.lane))
         error = (end - whole) * (2**self.order / (2**self.order - 1))
         coefficients, f_new = self.between(rhs, at, middle, whole, f)
         return Attempt(whole, error, coefficients, f_new)

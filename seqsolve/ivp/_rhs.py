@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seqsolve.ivp._arguments import Arguments
+
 NDArray: TypeAlias = npt.NDArray[Any]
 
 #: Points that the probe evaluates together and one by one.
@@ -30,75 +32,158 @@ class RightHandSide:
         ``jac(t, y)``, a constant matrix, or None for forward differences.
     t_span : tuple of float
         Where the probe may evaluate.
-    y0 : ndarray, shape (n,)
-        Initial state.
+    y0 : ndarray, shape (n,) or (n, n_trajectories)
+        Initial states.
+    arguments : Arguments
+        Further arguments of the functions.
+    mass : ndarray, shape (n, n), or None
+        The matrix in front of the derivatives.
     """
 
     def __init__(
-        self, fun: Callable[..., Any], jac: Any, t_span: tuple[float, float], y0: NDArray
+        self,
+        fun: Callable[..., Any],
+        jac: Any,
+        t_span: tuple[float, float],
+        y0: NDArray,
+        arguments: Arguments | None = None,
+        mass: NDArray | None = None,
     ) -> None:
-        self.n, self.dtype = y0.size, y0.dtype
+        self.n, self.dtype = y0.shape[0], y0.dtype
         self.nfev = self.njev = self.nlu = self.depth = 0
-        self._fun, self._jac = fun, jac
+        self.arguments = Arguments(()) if arguments is None else arguments
+        self.mass = mass
+        self._fun, self._jac, self._central = fun, jac, mass is not None
+        with np.errstate(all="ignore"):
+            self._probe_functions(t_span, y0)
+
+    def _probe_functions(self, t_span: tuple[float, float], y0: NDArray) -> None:
         ahead = np.clip(t_span[1] - t_span[0], -1, 1)
         t = t_span[0] + ahead * np.linspace(0, 1e-3, _PROBE_POINTS)
         spread = 1e-3 * np.linspace(0, 1, _PROBE_POINTS)[:, None]
+        lane = None
+        if y0.ndim == 2:
+            lane = np.linspace(0, y0.shape[1] - 1, _PROBE_POINTS).astype(int)
+            y0 = y0[:, lane].T
         y = y0 * (1 + spread) + 1e-3 * spread
-        with np.errstate(all="ignore"):
-            self._value(fun(float(t[0]), y0.copy()))
-            self.broadcasts = self._probe(fun, self._values, t, y)
-            self.jac_broadcasts = False
-            if callable(jac):
-                self._matrix(jac(float(t[0]), y0.copy()))
-                self.jac_broadcasts = self._probe(jac, self._matrices, t, y)
-            elif jac is not None:
-                self._jac = self._matrix(jac)
+        one = None if lane is None else lane[0]
+        start = y0 if lane is None else y0[0]
+        self._value(self._called(self._fun, float(t[0]), start.copy(), one))
+        self.broadcasts = self._probe(self._fun, self._values, t, y, lane)
+        self.jac_broadcasts = False
+        if callable(self._jac):
+            self._matrix(self._called(self._jac, float(t[0]), start.copy(), one))
+            self.jac_broadcasts = self._probe(self._jac, self._matrices, t, y, lane)
+        elif self._jac is not None:
+            self._jac = self._matrix(self._jac)
 
-    def with_functions(self, fun: Callable[..., Any], jac: Any) -> RightHandSide:
-        """Return the same for other functions that broadcast alike, with counts of their own."""
+    def renewed(self, *, central: bool = False) -> RightHandSide:
+        """Return the same with counts of its own, perhaps with central differences."""
         other = copy(self)
-        other._fun, other._jac = fun, jac if callable(jac) else self._jac
         other.nfev = other.njev = other.nlu = other.depth = 0
+        other._central = central or self._central
         return other
 
-    def __call__(self, t: NDArray, y: NDArray) -> NDArray:
+    def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
         """Return the derivatives at points ``(m,)``, ``(m, n)``, as ``(m, n)``."""
         self.depth += 1
-        return self._evaluate(t, y)
+        return self._evaluate(t, y, lane)
 
-    def jacobian(self, t: NDArray, y: NDArray, f: NDArray | None = None) -> NDArray:
+    def with_argument(
+        self, t: NDArray, y: NDArray, lane: NDArray | None, i: int, value: Any
+    ) -> NDArray:
+        """Return the derivatives at points where argument `i` is `value`.
+
+        What differs from point to point has the points on its last axis.
+        """
+        self.nfev += t.size
+        varies = self.arguments.parts[i].varies
+
+        def value_at(s: Any, v: NDArray, which: Any, value: Any) -> Any:
+            args = self.arguments.at(s, which)
+            return self._fun(s, v, *args[:i], value, *args[i + 1 :])
+
+        if self.broadcasts:
+            return self._values(value_at(t, y.T, lane, value), t.size)
+        rows = [
+            value_at(float(t[j]), y[j], _at(lane, j), value[..., j] if varies else value)
+            for j in range(t.size)
+        ]
+        return np.stack([self._value(row) for row in rows])
+
+    def jacobian(
+        self, t: NDArray, y: NDArray, f: NDArray | None = None, lane: NDArray | None = None
+    ) -> NDArray:
         """Return the Jacobians ``(m, n, n)``; `f`, the derivatives there, saves work."""
         m, n = y.shape
         self.njev += m
         if callable(self._jac):
             self.depth += 1
             if self.jac_broadcasts:
-                return self._matrices(self._jac(t, y.T), m)
+                return self._matrices(self._called(self._jac, t, y.T, lane), m)
             return np.stack(
-                [self._matrix(self._jac(float(s), v)) for s, v in zip(t, y, strict=True)]
+                [
+                    self._matrix(self._called(self._jac, float(t[i]), y[i], _at(lane, i)))
+                    for i in range(m)
+                ]
             )
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
-        self.depth += 1
-        h = _displacement(y)
-        moved = y[:, None, :] + np.eye(n) * h[:, None, :]
-        h = np.einsum("mii->mi", moved) - y
-        points, times = moved, np.broadcast_to(t[:, None], (m, n))
-        if f is None:
-            points = np.concatenate([y[:, None, :], moved], axis=1)
-            times = np.broadcast_to(t[:, None], (m, n + 1))
-        values = self._evaluate(times.ravel(), points.reshape(-1, n)).reshape(points.shape)
-        if f is None:
-            f, values = values[:, 0], values[:, 1:]
-        J: NDArray = ((values - f[:, None, :]) / h[:, :, None]).swapaxes(-1, -2)
-        return J
+        return self._differences(t, y, f, lane)[1]
 
-    def _evaluate(self, t: NDArray, y: NDArray) -> NDArray:
+    def linearized(self, t: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return derivatives and Jacobians: one call if these are differences."""
+        if self._jac is not None:
+            f = self(t, y)
+            return f, self.jacobian(t, y, f)
+        self.njev += len(t)
+        return self._differences(t, y, None, None)
+
+    def _differences(
+        self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None
+    ) -> tuple[NDArray, NDArray]:
+        """Return derivatives and Jacobians by differences, in one call."""
+        n = y.shape[1]
+        self.depth += 1
+        relative = np.finfo(float).eps ** (1 / 3 if self._central else 1 / 2)
+        h = displacement(y, relative)
+        if self.mass is not None:
+            # Algebraic equations add small variables to large ones, which hide smaller changes.
+            h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
+        moved = y[:, None, :] + np.eye(n) * h[:, None, :]
+        if self._central:
+            back = y[:, None, :] - np.eye(n) * h[:, None, :]
+            h = np.einsum("mii->mi", moved) - np.einsum("mii->mi", back)
+            values = self._grid(t, np.concatenate([y[:, None], moved, back], axis=1), lane)
+            change = values[:, 1 : n + 1] - values[:, n + 1 :]
+            f = values[:, 0]
+        else:
+            h = np.einsum("mii->mi", moved) - y
+            if f is None:
+                values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
+                f, change = values[:, 0], values[:, 1:] - values[:, :1]
+            else:
+                change = self._grid(t, moved, lane) - f[:, None]
+        return f, (change / h[:, :, None]).swapaxes(-1, -2)
+
+    def _grid(self, t: NDArray, points: NDArray, lane: NDArray | None) -> NDArray:
+        """Return the derivatives at points ``(m, k, n)``, all of a row at one time."""
+        k, n = points.shape[1:]
+        lanes = None if lane is None else np.repeat(lane, k)
+        return self._evaluate(np.repeat(t, k), points.reshape(-1, n), lanes).reshape(points.shape)
+
+    def _evaluate(self, t: NDArray, y: NDArray, lane: NDArray | None) -> NDArray:
         self.nfev += t.size
         if self.broadcasts:
-            return self._values(self._fun(t, y.T), t.size)
-        rows = [self._value(self._fun(float(s), v)) for s, v in zip(t, y, strict=True)]
+            return self._values(self._called(self._fun, t, y.T, lane), t.size)
+        rows = [
+            self._value(self._called(self._fun, float(t[i]), y[i], _at(lane, i)))
+            for i in range(t.size)
+        ]
         return np.stack(rows) if rows else np.empty(y.shape, self.dtype)
+
+    def _called(self, fun: Callable[..., Any], t: Any, y: Any, lane: Any) -> Any:
+        return fun(t, y, *self.arguments.at(t, lane))
 
     def _value(self, f: Any) -> NDArray:
         value = np.asarray(f)
@@ -144,15 +229,25 @@ class RightHandSide:
         together: Callable[[Any, int], NDArray],
         t: NDArray,
         y: NDArray,
+        lane: NDArray | None,
     ) -> bool:
         """Return whether `fun` gives the same for points together as for each alone."""
         try:
-            joint = together(fun(t.copy(), y.T.copy()), t.size)
+            joint = together(self._called(fun, t.copy(), y.T.copy(), lane), t.size)
             single = self._value if joint.ndim == 2 else self._matrix
-            alone = np.stack([single(fun(float(s), v.copy())) for s, v in zip(t, y, strict=True)])
+            alone = np.stack(
+                [
+                    single(self._called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
+                    for i in range(t.size)
+                ]
+            )
         except Exception:
             return False
         return bool(np.allclose(joint, alone, rtol=1e-9, atol=1e-12, equal_nan=True))
+
+
+def _at(lane: NDArray | None, i: int) -> Any:
+    return None if lane is None else lane[i]
 
 
 def _filled(values: Any, shape: tuple[int, ...]) -> NDArray:
@@ -169,10 +264,10 @@ def _filled(values: Any, shape: tuple[int, ...]) -> NDArray:
     raise ValueError(f"shape {array.shape} where {shape} is needed")
 
 
-def _displacement(y: NDArray) -> NDArray:
+def displacement(y: NDArray, relative: float) -> NDArray:
     """Return how far to move each component, from its own size and its size elsewhere."""
     size = np.abs(y)
     typical = 1e-3 * np.where(np.isfinite(size), size, 0).max(axis=0, initial=0)
     size = np.maximum(size, typical)
-    h: NDArray = np.finfo(float).eps ** 0.5 * np.where((size > 0) & np.isfinite(size), size, 1.0)
+    h: NDArray = relative * np.where((size > 0) & np.isfinite(size), size, 1.0)
     return h

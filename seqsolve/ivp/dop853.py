@@ -6,7 +6,6 @@ import numpy as np
 
 from seqsolve.ivp._explicit import EmbeddedRungeKutta
 from seqsolve.ivp._method import NDArray, Points
-from seqsolve.ivp._rhs import RightHandSide
 
 #: Rows of the tableau up to the diagonal: twelve stages, then three for the interpolant.
 _ROWS = (
@@ -305,6 +304,7 @@ class DOP853(EmbeddedRungeKutta):
     A = np.array([row + (0,) * (12 - len(row)) for row in ((), *_ROWS)], dtype=float)
     b, c = np.array(_WEIGHTS), np.array(_NODES)
     e = np.array([_ERROR_5, _ERROR_3])
+    more = tuple(zip(_EXTRA_NODES, _EXTRA_ROWS, strict=True))
 
     def errors(self, at: Points, K: NDArray) -> NDArray:
         """Return both estimates, shape ``(m, 2, n)``."""
@@ -319,11 +319,8 @@ class DOP853(EmbeddedRungeKutta):
         norm: NDArray = squares[:, 0] / np.sqrt(safe)
         return norm
 
-    def interpolant(self, rhs: RightHandSide, at: Points, y_new: NDArray, K: NDArray) -> NDArray:
-        """Return the polynomials of degree 7, with three more stages."""
-        for row, c in zip(_EXTRA_ROWS, _EXTRA_NODES, strict=True):
-            y = self.state(at, K, np.array(row))
-            K = np.concatenate([K, rhs(at.t + c * at.h, y)[None]])
+    def interpolant(self, at: Points, y_new: NDArray, K: NDArray) -> NDArray:
+        """Return the polynomials of degree 7."""
         h, change = at.h[:, None], y_new - at.y
         terms = [
             change,

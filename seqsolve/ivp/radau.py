@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from seqsolve.ivp._implicit import ImplicitRungeKutta, _solve
-from seqsolve.ivp._method import Attempt, NDArray, Points
+from seqsolve.ivp._method import Attempt, NDArray, Points, Pullback
 from seqsolve.ivp._rhs import RightHandSide
 
 _R = 6**0.5
@@ -26,6 +26,7 @@ class Radau(ImplicitRungeKutta):
     name = "Radau"
     order = 5
     error_order = 3
+    takes_mass = True
     A = np.array(
         [
             [(88 - 7 * _R) / 360, (296 - 169 * _R) / 1800, (-2 + 3 * _R) / 225],
@@ -41,13 +42,15 @@ class Radau(ImplicitRungeKutta):
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
     ) -> Attempt:
         """Make the steps, estimating errors by the embedded formula."""
-        n = at.y.shape[1]
         Z, _ = self.stages(rhs, at)
-        f = rhs(at.t, at.y) if f is None else f
-        J = rhs.jacobian(at.t, at.y, f)
-        h = at.h[:, None]
-        change = np.tensordot(self.e, Z, (0, 1)) / h
-        M = self.gamma / h[:, None] * np.eye(n) - J
+        f = rhs(at.t, at.y, at.lane) if f is None else f
+        return self.made(rhs, at, Z, f, rhs.jacobian(at.t, at.y, f, at.lane))
+
+    def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
+        """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
+        n, h = at.y.shape[1], at.h[:, None]
+        change = self._weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
+        M = self.gamma / h[:, None] * (np.eye(n) if rhs.mass is None else rhs.mass) - J
         usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))
         M = np.where(usable[:, None, None], M, np.eye(n))
         error = _solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
@@ -55,7 +58,17 @@ class Radau(ImplicitRungeKutta):
         error = np.where(usable[:, None], error, np.nan)
         return Attempt(y_new, error, self._interpolant(at.y, Z))
 
+    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
+        """Pull cotangents back through the stages, on which the interpolant rests."""
+        if theta is None:
+            return super().pull(rhs, at, theta, w)
+        weights = (theta[:, None] ** np.arange(1, 4)) @ self._polynomials()
+        return self.pull_stages(rhs, at, w, weights[:, :, None] * w[:, None])
+
     def _interpolant(self, y: NDArray, Z: NDArray) -> NDArray:
         """Return the coefficients of the cubics through the state and the three stages."""
-        powers = self.c[:, None] ** np.arange(1, 4)
-        return np.concatenate([y[None], np.tensordot(np.linalg.inv(powers), Z, (1, 1))])
+        return np.concatenate([y[None], np.tensordot(self._polynomials(), Z, (1, 1))])
+
+    def _polynomials(self) -> NDArray:
+        """Return the coefficients, from degree 1, of the polynomials that are 1 at one stage."""
+        return np.linalg.inv(self.c[:, None] ** np.arange(1, 4))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqsolve.ivp._explicit import EmbeddedRungeKutta
+from seqsolve.ivp._explicit import EmbeddedRungeKutta, combined
 from seqsolve.ivp._method import NDArray, Points, cubic
-from seqsolve.ivp._rhs import RightHandSide
 
 
 class RK45(EmbeddedRungeKutta):
@@ -48,8 +47,8 @@ class RK45(EmbeddedRungeKutta):
         ]
     )
 
-    def interpolant(self, rhs: RightHandSide, at: Points, y_new: NDArray, K: NDArray) -> NDArray:
+    def interpolant(self, at: Points, y_new: NDArray, K: NDArray) -> NDArray:
         """Return the cubic through both ends, plus a term ``theta^2 (1 - theta)^2``."""
         c = cubic(at, y_new, K[0], K[-1])
-        bump = at.h[:, None] * np.tensordot(self.d, K, 1)
+        bump = at.h[:, None] * combined(self.d, K)
         return np.stack([c[0], c[1], c[2] + bump, c[3] - 2 * bump, bump])

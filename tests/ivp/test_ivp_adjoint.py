@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp as scipys
 from support.odes import lotka_volterra, van_der_pol
 
 from seqsolve import ConvergenceWarning, solve_ivp
-from seqsolve.ivp import METHODS, vjp
+from seqsolve.ivp import METHODS, Points, RightHandSide, vjp
 
 TIMES = np.linspace(0, 6, 13)
 ARGS = (1.5, 1.0, 3.0, 1.0)
@@ -60,18 +60,15 @@ def test_gradients_are_those_of_the_recurrence(method):
     g, dy0, dargs = rng.standard_normal(result.y.shape), rng.standard_normal(n), 0.3
 
     def march(eps):
-        trajectory = result.trajectory
         args = (ARGS[0] + eps * dargs, *ARGS[1:])
-        rhs, y = trajectory.rhs(args), (np.array([2.0, 1.0]) + eps * dy0)[None]
+        y = (np.array([2.0, 1.0]) + eps * dy0)[None]
+        rhs = RightHandSide(lambda t, y: lotka_volterra(t, y, *args), None, (0, 2), y[0])
         states = [y[0]]
         for t, h in zip(mesh[:-1], np.diff(mesh), strict=True):
-            y = trajectory.method.step(rhs, type(start)(np.array([t]), np.array([h]), y))
+            y = METHODS[method]().step(rhs, Points(np.array([t]), np.array([h]), y))
             states.append(y[0])
         return np.array(states).T
 
-    from seqsolve.ivp import Points
-
-    start = Points(np.zeros(1), np.ones(1), np.ones((1, n)))
     eps = 1e-5
     forward = (g * (march(eps) - march(-eps)) / (2 * eps)).sum()
     gradient = vjp(result, g)
