@@ -69,7 +69,8 @@ def _run_up(
     They are those that two run-ups, one twice as long as the other, agree on. None: there
     are none.
     """
-    length, before = RUN_UP, None
+    length = RUN_UP
+    before: NDArray | None = None
     while length <= LONGEST * size:
         inputs = _pieces(x[size - length :], length, size, n_pieces)
         y = np.empty((length + 1, n_pieces, guess.size), guess.dtype)
