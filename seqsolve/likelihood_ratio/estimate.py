@@ -182,7 +182,11 @@ class _Estimator:
             if deltas[i] is not None and layer.params:
                 grads[i] = layer.gradients(tape, deltas[i])
         return Estimate(
-            float(clean.losses.mean()), tuple(grads), tuple(deltas), clean.output[0], self.flops
+            float(clean.losses.mean()),
+            tuple(grads),
+            clean.at_sites(deltas),
+            clean.output[0],
+            self.flops,
         )
 
     def _check(self) -> None:
