@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from seqsolve import _checks
 from seqsolve.backend import Array, Backend
 from seqsolve.likelihood_ratio import _credit
@@ -148,7 +150,10 @@ class _Estimator:
         self.clean, self.loss, self.noise, self.backend = clean, loss, noise, backend
         self.perturbed = [i for i, site in enumerate(clean.sites) if site is not None]
         self._check()
-        self.reaches = _credit.reaches(clean.layers, clean.shapes)
+        self.reaches = [
+            backend.asarray(reach) if isinstance(reach, np.ndarray) else reach
+            for reach in _credit.reaches(clean.layers, clean.shapes)
+        ]
         self.copies = _for_each(noise.copies, self.perturbed, "copies")
         sigmas = _for_each(noise.sigma, self.perturbed, "sigma")
         self.sigmas = {i: self._scales(i, sigma) for i, sigma in sigmas.items()}
