@@ -38,7 +38,7 @@ from seqsolve.solution import (
 from seqsolve.step import ElementStepError
 
 if _TYPE_CHECKING:
-    from seqsolve import datasets, models, testing
+    from seqsolve import datasets, likelihood_ratio, models, testing
 
 __version__ = _version("seqsolve")
 
@@ -68,6 +68,7 @@ __all__ = [
     "gs_jacobi",
     "jacobi",
     "jacobi_gs",
+    "likelihood_ratio",
     "linear_recurrence",
     "lyapunov_exponent",
     "models",
@@ -81,7 +82,7 @@ __all__ = [
 
 def __getattr__(name: str) -> _Any:
     """Load the subpackages that most programs do not need when they are first asked for."""
-    if name in ("datasets", "models", "testing"):
+    if name in ("datasets", "likelihood_ratio", "models", "testing"):
         return _importlib.import_module(f"seqsolve.{name}")
     raise AttributeError(f"module 'seqsolve' has no attribute {name!r}")
 

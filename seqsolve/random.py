@@ -175,7 +175,7 @@ def normal_from_words(words: Array) -> Array:
     >>> from seqsolve.random import normal_from_words
     >>> x = normal_from_words(np.array([0, 2**30, 3 * 2**30], np.uint32))
     >>> [round(float(a), 4) for a in x]
-    [-6.3379, -0.6745, 0.6745]
+    [-6.338, -0.6745, 0.6745]
     """
     signed = words.view(np.int32)
     flipped = signed ^ (signed >> 31)
@@ -221,9 +221,7 @@ def add_noise(xp: Any, z: Array, sigma: float, stream: NoiseStream, copies: rang
     return out
 
 
-def weigh_noise(
-    xp: Any, weights: Array, stream: NoiseStream, copies: range, out: Array
-) -> None:
+def weigh_noise(xp: Any, weights: Array, stream: NoiseStream, copies: range, out: Array) -> None:
     """Add ``sum_k weights[k] * eps[k]`` to `out`, copy after copy.
 
     Parameters

@@ -72,7 +72,8 @@ def orthogonal_bits(seed: tuple[int, int], copies: range, columns: range) -> npt
     both = k[:, None] & np.arange(columns.start, columns.stop, dtype=np.uint64)
     for shift in (32, 16, 8, 4, 2, 1):
         both ^= both >> np.uint64(shift)
-    return ((both & np.uint64(1)) ^ signs[:, None]).astype(np.uint8)
+    bits: npt.NDArray[np.uint8] = ((both & np.uint64(1)) ^ signs[:, None]).astype(np.uint8)
+    return bits
 
 
 @functools.lru_cache(maxsize=64)

@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
     Parameters
     ----------
-    index : int
+    number : int
         Distinguishes the places of a model.
     n_data, n_units : int
         How many numbers: for each datum and each of its units.
@@ -36,7 +36,7 @@ class Place(NamedTuple):
         Data that have columns of their own, because their losses are shared.
     """
 
-    index: int
+    number: int
     n_data: int
     n_units: int
     first_column: int
@@ -48,7 +48,7 @@ class Place(NamedTuple):
         return self.positions * self.n_units
 
 
-def place_index(layer: int, slot: int = 0) -> int:
+def place_number(layer: int, slot: int = 0) -> int:
     """Return what distinguishes a place: slot 0 for preactivations, then parameters."""
     return layer * _PLACES + slot
 
@@ -58,8 +58,8 @@ def streams(
 ) -> random.NoiseStream:
     """Return the stream of one place at one step."""
     seed, iteration = noise.words
-    key = (seed, (iteration << 16) + place.index)
-    table = None
+    key = (seed, (iteration << 16) + place.number)
+    table: Any = None
     start = place.first_column + step * place.n_columns
     columns = range(start, start + place.n_columns)
     if noise.kind == "sobol":

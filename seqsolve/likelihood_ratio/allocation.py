@@ -109,7 +109,7 @@ def allocate(
     --------
     >>> from seqsolve.likelihood_ratio import LayerCost, allocate
     >>> allocate([LayerCost(0, 64, 4000), LayerCost(1, 16, 1000)], 100_000)
-    (16, 16)
+    (20, 20)
     """
     if not layers:
         raise ValueError("`layers` must hold a layer at least; got none.")

@@ -15,13 +15,13 @@ from seqsolve.likelihood_ratio._perturbation import (
     NoisyPass,
     Place,
     add,
-    place_index,
+    place_number,
     quiet_pass,
     ranges,
     weigh,
 )
 from seqsolve.likelihood_ratio._record import Loss, Record, evaluate, record, values
-from seqsolve.likelihood_ratio.layer import Params, Site
+from seqsolve.likelihood_ratio.layer import Site
 from seqsolve.likelihood_ratio.noise import Noise
 
 __all__ = ["Estimate", "error", "perturb", "value_and_grad"]
@@ -236,9 +236,7 @@ class _Estimator:
             places[i] = {}
             for slot, (name, n_units) in enumerate(sizes.items()):
                 number = slot if self.noise.at == "output" else slot + 1
-                place = Place(
-                    place_index(i, number), prod(site.data), n_units, column, positions
-                )
+                place = Place(place_number(i, number), prod(site.data), n_units, column, positions)
                 places[i][name] = place
                 column += place.n_columns * (site.steps or 1 if name == "" else 1)
         return places
@@ -330,9 +328,7 @@ class _Estimator:
         return out
 
 
-def perturb(
-    z: Any, noise: Noise, *, layer: int = 0, step: int = 0, backend: Any = None
-) -> Array:
+def perturb(z: Any, noise: Noise, *, layer: int = 0, step: int = 0, backend: Any = None) -> Array:
     """Return copies of preactivations with noise.
 
     For computations that are not a `Model`: perturb, go on to one loss for
@@ -457,7 +453,7 @@ def _alone(
     sigma = _for_each(noise.sigma, range(layer + 1), "sigma", longer=True)[layer]
     if noise.scale == "rms":
         sigma *= _rms(layer, [array])
-    return home, array, Place(place_index(layer), n_data, n_units, 0, 1), copies, sigma
+    return home, array, Place(place_number(layer), n_data, n_units, 0, 1), copies, sigma
 
 
 def _for_each(value: Any, layers: Any, name: str, *, longer: bool = False) -> dict[int, Any]:

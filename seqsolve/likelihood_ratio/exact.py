@@ -14,9 +14,7 @@ from seqsolve.likelihood_ratio.layer import CLEAN
 __all__ = ["backpropagate", "cosine"]
 
 
-def backpropagate(
-    model: Any, loss: Loss, x: Any, target: Any, *, backend: Any = None
-) -> Estimate:
+def backpropagate(model: Any, loss: Loss, x: Any, target: Any, *, backend: Any = None) -> Estimate:
     """Return the mean loss of a model and its exact gradients.
 
     Parameters

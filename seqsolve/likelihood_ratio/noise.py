@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, get_args, Literal
+from typing import Any, Literal, get_args
 
 from seqsolve import _checks
 
@@ -86,9 +86,7 @@ class Noise:
         object.__setattr__(self, "sigma", _each("sigma", self.sigma, _positive))
         object.__setattr__(self, "copies", _each("copies", self.copies, self._number_of_copies))
         if isinstance(self.copies, tuple) and self.order == "all":
-            raise ValueError(
-                f"`copies` must be a number if `order` is 'all'; got {self.copies!r}."
-            )
+            raise ValueError(f"`copies` must be a number if `order` is 'all'; got {self.copies!r}.")
         _checks.integer("key", self.words[0], 0)
         _checks.integer("key", self.words[1], 0)
         if self.words[0] >= 2**64 or self.words[1] >= 2**48:
@@ -228,7 +226,9 @@ def _each(name: str, value: Any, check: Any) -> Any:
     """Check a number, or each of a tuple."""
     if isinstance(value, tuple | list):
         if not value:
-            raise ValueError(f"`{name}` must be a number or have one for each layer; got {value!r}.")
+            raise ValueError(
+                f"`{name}` must be a number or have one for each layer; got {value!r}."
+            )
         return tuple(check(f"{name}[{i}]", v) for i, v in enumerate(value))
     return check(name, value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -138,7 +139,7 @@ Linear(weight=(10, 256), bias=(10,), activation='identity'))
                     draw.zeros(n_out),
                     activation if i < last else "identity",
                 )
-                for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False))
+                for i, (n_in, n_out) in enumerate(pairwise(sizes))
             )
         )
 
@@ -260,7 +261,7 @@ class GCN(Stack):
                     adjacency,
                     activation if i < last else "identity",
                 )
-                for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False))
+                for i, (n_in, n_out) in enumerate(pairwise(sizes))
             )
         )
 

@@ -71,16 +71,12 @@ def sigmoid(z: Array) -> Array:
     return np.tanh(z * 0.5) * 0.5 + 0.5
 
 
-def _relu(z: Array) -> Array:
-    return z * (z > 0)
-
-
 #: The activations that have names.
 ACTIVATIONS = {
     a.name: a
     for a in (
         Activation("identity", lambda z: z, lambda z, h: h * 0 + 1),
-        Activation("relu", _relu, lambda z, h: (z > 0).astype(z.dtype)),
+        Activation("relu", lambda z: np.maximum(z, 0), lambda z, h: (z > 0).astype(z.dtype)),
         Activation("tanh", np.tanh, lambda z, h: 1 - h * h),
         Activation("sigmoid", sigmoid, lambda z, h: h * (1 - h)),
         Activation("threshold", lambda z: (z > 0).astype(z.dtype)),

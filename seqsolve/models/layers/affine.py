@@ -186,7 +186,9 @@ class Scale(Affine):
 
     def __post_init__(self) -> None:
         if not getattr(self.weight, "ndim", 0):
-            raise ValueError(f"`weight` must be an array with an axis at least; got {self.weight!r}.")
+            raise ValueError(
+                f"`weight` must be an array with an axis at least; got {self.weight!r}."
+            )
         _match("bias", self.bias, self.weight.shape)
         activations.find(self.activation)
 

@@ -58,7 +58,7 @@ class GraphConv(Affine):
         _require("weight", self.weight, 2)
         _match("bias", self.bias, self.weight.shape[:1])
         activations.find(self.activation)
-        shape = getattr(self.adjacency, "shape", ())
+        shape: Any = getattr(self.adjacency, "shape", ())
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"`adjacency` must be a square matrix; got shape {tuple(shape)}.")
 
