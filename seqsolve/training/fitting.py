@@ -34,7 +34,7 @@ class Epoch:
         besides, for about twice as many.
     cosines : tuple of float
         Between estimate and exact gradient of the first batch, for each layer with parameters;
-        empty for back-propagation.
+        empty for back-propagation, and where there is no exact gradient.
     delta_cosines : tuple of float
         The same of ``delta``, the derivative with respect to one datum's preactivations, as mean
         over the data, for each layer with noise.
@@ -252,7 +252,7 @@ class _Trainer:
 
     def _compare(self, x: Any, target: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the cosines between estimated and exact gradients, and deltas."""
-        if self._noise is None:
+        if self._noise is None or not self._task.differentiable:
             return (), ()
         estimate, exact = self._estimate(x, target), self._exact(x, target)
         gradients = [lr.cosine(a, b) for a, b in zip(estimate.grads, exact.grads, strict=True) if b]

@@ -131,7 +131,7 @@ def as_table(runs: Sequence[Run]) -> str:
                 f"{_median(run, 'seconds'):.2f}",
                 f"{_median(run, 'process_seconds'):.2f}",
                 f"{_median(run, 'flops') / 1e9:,.3g}",
-                " / ".join(f"{c:.2f}" for c in run.epochs[-1].cosines) or "1",
+                " / ".join(f"{c:.2f}" for c in run.epochs[-1].cosines) or "–",
             )
         )
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
@@ -175,7 +175,7 @@ def draw(runs: Sequence[Run], path: str | os.PathLike[str] | None = None) -> Any
         axes.grid(color="0.92")
         axes.set_axisbelow(True)
     _draw_accuracy(left, runs)
-    _draw_cosines(right, [run for run in runs if run.law])
+    _draw_cosines(right, [run for run in runs if run.law and run.epochs[0].delta_cosines])
     if path is not None:
         figure.savefig(path)
     return figure
@@ -235,18 +235,18 @@ def _record(run: Run) -> dict[str, Any]:
 
 
 def _run(record: Mapping[str, Any]) -> Run:
-    epochs = tuple(
-        Epoch(**{k: tuple(v) if isinstance(v, list) else v for k, v in epoch.items()})
-        for epoch in record["epochs"]
-    )
     return Run(
         record["task"],
         record["method"],
         record["seed"],
         tuple(record["copies"]),
         tuple(record["units"]),
-        epochs,
+        tuple(_epoch(**epoch) for epoch in record["epochs"]),
     )
+
+
+def _epoch(*, cosines: Any, delta_cosines: Any, **numbers: Any) -> Epoch:
+    return Epoch(cosines=tuple(cosines), delta_cosines=tuple(delta_cosines), **numbers)
 
 
 def _machine() -> str:

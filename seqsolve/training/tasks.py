@@ -113,6 +113,9 @@ class Task:
         Copies of every datum.
     weight_decay : float, optional
         ``weight_decay * W`` is added to the gradient of every matrix of weights.
+    differentiable : bool, optional
+        Whether there are exact gradients. Where an activation or the loss jumps, there are none:
+        estimates are not compared, and back-propagation raises.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Task:
     sigma: float
     copies: int
     weight_decay: float = 0.0
+    differentiable: bool = True
 
 
 def mnist_mlp(path: _Path = None) -> Task:
@@ -282,7 +286,7 @@ def _news(
 
     def model(seed: int) -> Any:
         drawn = models.RNN.random(1, n_embedding, 16, 4, cell=cell, dtype="float32", rng=seed)
-        return models.Stack((_WordVectors(vectors), *drawn.layers[1:]))
+        return models.Stack((models.layers.Embedding(vectors, trainable=False), *drawn.layers[1:]))
 
     return Task(
         name,
@@ -296,12 +300,6 @@ def _news(
         sigma=0.03,
         copies=copies,
     )
-
-
-class _WordVectors(models.layers.Embedding):
-    """An embedding that is not trained."""
-
-    _parameters = ()
 
 
 #: The tasks by name; each takes the directory of its data.
