@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, batches and noise")
     parser.add_argument("--data", help="directory of the data; default: $SEQSOLVE_DATA, or a cache")
-    parser.add_argument("--backend", default="numpy", help="what computes; default: numpy")
+    parser.add_argument("--backend", default="numba", help="what computes; default: numba")
     parser.add_argument("--progress", action="store_true", help="progress bars (needs tqdm)")
     parser.add_argument("--output", metavar="FILE.json", help="write the runs")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the runs (needs matplotlib)")

@@ -104,7 +104,7 @@ def fit(
     epochs: int | None = None,
     copies: int | None = None,
     seed: int = 0,
-    backend: str = "numpy",
+    backend: str = "numba",
     progress: bool = False,
     callback: Callable[[Epoch], Any] | None = None,
 ) -> Run:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from seqsolve.training.fitting import Epoch, Run
-from seqsolve.training.methods import METHODS
 
 #: Test accuracy in percent that the slides of Zhang report, by task and method.
 SLIDES = {
@@ -32,7 +31,7 @@ def save_runs(runs: Sequence[Run], path: str | os.PathLike[str], *, command: str
     Parameters
     ----------
     runs : sequence of Run
-        The runs. Their networks are not written.
+        The runs. Their networks are not written, and numbers to five digits.
     path : path
         A JSON file.
     command : str, optional
@@ -46,11 +45,13 @@ def save_runs(runs: Sequence[Run], path: str | os.PathLike[str], *, command: str
     >>> run = training.fit(training.digits_mlp(), "bp", epochs=1)
     >>> file = Path(tempfile.mkdtemp()) / "runs.json"
     >>> training.save_runs([run], file)
-    >>> training.load_runs(file)[0] == (run,)
-    True
+    >>> training.load_runs(file)[0][0].method
+    'bp'
     """
-    contents = {"command": command, "machine": _machine(), "runs": [_record(r) for r in runs]}
-    Path(path).write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
+    head = json.dumps({"command": command, "machine": _machine()}, indent=1)
+    records = ",\n".join(json.dumps(_record(run)) for run in runs)
+    text = f'{head.removesuffix("}").rstrip()},\n "runs": [\n{records}\n ]\n}}\n'
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def load_runs(path: str | os.PathLike[str]) -> tuple[tuple[Run, ...], dict[str, str]]:
@@ -182,13 +183,14 @@ def draw(runs: Sequence[Run], path: str | os.PathLike[str] | None = None) -> Any
 
 
 def _draw_accuracy(axes: Any, runs: Sequence[Run]) -> None:
-    several = len({(run.method, run.copies) for run in runs}) > len({run.method for run in runs})
     for run in runs:
-        copies = f", {_span(run.copies)} copies" if several and run.copies else ""
+        same = [other for other in runs if other.method == run.method]
+        copies = f", {_span(run.copies)} copies" if len(same) > 1 and run.copies else ""
         axes.plot(
             range(1, len(run.epochs) + 1),
             [100 * epoch.accuracy for epoch in run.epochs],
             color=_COLOURS[run.method],
+            alpha=(1 + same.index(run)) / len(same),
             ls="--" if run.method == "bp" else "-",
             lw=1.4,
             marker="o" if len(run.epochs) <= 20 else None,
@@ -203,13 +205,19 @@ def _draw_accuracy(axes: Any, runs: Sequence[Run]) -> None:
 def _draw_cosines(axes: Any, runs: Sequence[Run]) -> None:
     """Draw the cosines of one datum's delta over those that the law expects."""
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, label="law")
-    for method in METHODS:
-        label = method
-        for run in (run for run in runs if run.method == method):
-            means = np.mean([epoch.delta_cosines for epoch in run.epochs], axis=0)
-            for law, cosine, marker in zip(run.law, means, _MARKERS, strict=False):
-                axes.plot(law, cosine, marker, color=_COLOURS[method], ms=5, label=label)
-                label = "_"
+    for run in runs:
+        same = [other for other in runs if other.method == run.method]
+        means = np.mean([epoch.delta_cosines for epoch in run.epochs], axis=0)
+        for layer, (law, cosine) in enumerate(zip(run.law, means, strict=True)):
+            axes.plot(
+                law,
+                cosine,
+                _MARKERS[layer % len(_MARKERS)],
+                color=_COLOURS[run.method],
+                alpha=(1 + same.index(run)) / len(same),
+                ms=5,
+                label=f"{run.method}, layer {layer}" if run is same[-1] else "_",
+            )
     axes.set(
         title="cosine of one datum's delta",
         xlabel="law: sqrt(draws / (draws + numbers perturbed together))",
@@ -230,18 +238,28 @@ def _median(run: Run, name: str) -> float:
 
 
 def _record(run: Run) -> dict[str, Any]:
+    """Return a run without its network, the epochs as columns."""
     record = {name: getattr(run, name) for name in ("task", "method", "seed", "copies", "units")}
-    return {**record, "epochs": [asdict(epoch) for epoch in run.epochs]}
+    epochs = [asdict(epoch) for epoch in run.epochs]
+    return {**record, "epochs": {k: [_rounded(e[k]) for e in epochs] for k in epochs[0]}}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def _run(record: Mapping[str, Any]) -> Run:
+    columns = record["epochs"]
+    rows = zip(*columns.values(), strict=True)
     return Run(
         record["task"],
         record["method"],
         record["seed"],
         tuple(record["copies"]),
         tuple(record["units"]),
-        tuple(_epoch(**epoch) for epoch in record["epochs"]),
+        tuple(_epoch(**dict(zip(columns, row, strict=True))) for row in rows),
     )
 
 
