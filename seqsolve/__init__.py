@@ -38,7 +38,7 @@ from seqsolve.solution import (
 from seqsolve.step import ElementStepError
 
 if _TYPE_CHECKING:
-    from seqsolve import models, testing
+    from seqsolve import datasets, likelihood_ratio, models, testing
 
 __version__ = _version("seqsolve")
 
@@ -59,6 +59,7 @@ __all__ = [
     "available_backends",
     "backend_status",
     "cyclic_reduction",
+    "datasets",
     "deeppcr",
     "deer",
     "element_step",
@@ -67,6 +68,7 @@ __all__ = [
     "gs_jacobi",
     "jacobi",
     "jacobi_gs",
+    "likelihood_ratio",
     "linear_recurrence",
     "lyapunov_exponent",
     "models",
@@ -80,7 +82,7 @@ __all__ = [
 
 def __getattr__(name: str) -> _Any:
     """Load the subpackages that most programs do not need when they are first asked for."""
-    if name in ("models", "testing"):
+    if name in ("datasets", "likelihood_ratio", "models", "testing"):
         return _importlib.import_module(f"seqsolve.{name}")
     raise AttributeError(f"module 'seqsolve' has no attribute {name!r}")
 

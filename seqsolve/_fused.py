@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from seqsolve._driver import WindowOutcome
 from seqsolve._march import march_block
@@ -90,12 +91,12 @@ class FusedNewton:
             status,
             int(outcome.nit.max(axis=1, initial=0).sum()),
             (),
-            records=self._records(outcome, rows, status),
+            records=window_records(outcome, rows, self.window, status, final_test=True),
         )
 
     def _status(
         self, outcome: FusedOutcome, rows: slice, sequences: Sequences, y: Array
-    ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    ) -> npt.NDArray[np.intp]:
         problem = self.newton.problem
         solved = outcome.converged == rows.stop - rows.start
         status = np.where(outcome.stuck, Status.STALLED, Status.MAXITER)
@@ -109,27 +110,49 @@ class FusedNewton:
                 status[i] = Status.NON_FINITE
         return status.astype(np.intp)
 
-    def _records(
-        self, outcome: FusedOutcome, rows: slice, status: np.ndarray[tuple[int], np.dtype[np.intp]]
-    ) -> tuple[WindowRecord, ...]:
-        starts = range(rows.start, rows.stop, self.window)
-        worst = [Status.CONVERGED] * len(starts)
-        failed = np.flatnonzero(status)
-        for i in failed:
-            k = int(outcome.converged[i]) // self.window
-            worst[k] = max(worst[k], Status(int(status[i])))
-        nit = outcome.nit.max(axis=1, initial=0).tolist()
-        last = len(starts)
-        if failed.size == status.size:
-            last = 1 + int((outcome.converged // self.window).max(initial=0))
-        trace = outcome.trace.tolist()
-        return tuple(
-            WindowRecord(
-                start,
-                min(start + self.window, rows.stop),
-                nit[k],
-                tuple(trace[k][: nit[k] + 1]),
-                worst[k],
-            )
-            for k, start in enumerate(starts[:last])
+
+def window_records(
+    outcome: FusedOutcome,
+    rows: slice,
+    window: int,
+    status: npt.NDArray[np.intp],
+    *,
+    final_test: bool,
+) -> tuple[WindowRecord, ...]:
+    """Return the history of the windows up to the last in which any sequence ran.
+
+    Parameters
+    ----------
+    outcome : FusedOutcome
+        What the backend returned.
+    rows : slice
+        The steps of all windows.
+    window : int
+        Steps solved together.
+    status : ndarray of int, shape (sequences,)
+        A `Status` for each sequence.
+    final_test : bool
+        Whether the trace of a window ends with one residual more than it took
+        iterations.
+    """
+    starts = range(rows.start, rows.stop, window)
+    worst = [Status.CONVERGED] * len(starts)
+    failed = np.flatnonzero(status)
+    for i in failed:
+        k = int(outcome.converged[i]) // window
+        worst[k] = max(worst[k], Status(int(status[i])))
+    nit = outcome.nit.max(axis=1, initial=0).tolist()
+    last = len(starts)
+    if failed.size == status.size:
+        last = 1 + int((outcome.converged // window).max(initial=0))
+    trace = outcome.trace.tolist()
+    return tuple(
+        WindowRecord(
+            start,
+            min(start + window, rows.stop),
+            nit[k],
+            tuple(trace[k][: nit[k] + final_test]),
+            worst[k],
         )
+        for k, start in enumerate(starts[:last])
+    )

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsolve import _checks, _replay
+from seqsolve._driver import drive
+from seqsolve._fused_sweeps import FusedSweeps
 from seqsolve._outcome import ON_FAILURE, Reporter, allocate, conclude, store
 from seqsolve._problem import Problem
 from seqsolve.backend import Array, Backend
@@ -93,7 +95,10 @@ class Sweeper:
         self.n_steps = self.shape[0]
         self.inner = inner
         self.nfev = 0
-        self.dtype = self._probe(s)
+        if self.problem is not None and self.problem.fused is not None:
+            self.dtype = np.result_type(str(s.dtype), self.problem.dtype).name
+        else:
+            self.dtype = self._probe(s)
         self.s = self.backend.asarray(s, dtype=self.dtype) + 0
         self.rtol, absolute = _checks.tolerances(rtol, atol, self.dtype, self.shape[-1])
         self.atol = self.backend.asarray(absolute)
@@ -134,8 +139,11 @@ class Sweeper:
         """Sweep window after window of the given size."""
         limit = None if maxiter is None else _checks.integer("maxiter", maxiter, 1)
         _checks.one_of("on_failure", on_failure, ON_FAILURE)
+        reporter = Reporter(callback, progress, self.n_steps)
+        if FusedSweeps.applies(self.problem, self.dtype) and not reporter.follows_iterations:
+            return conclude(self._fused(size, limit, on_failure, out, reporter), on_failure)
         target = None if out is None else allocate(self.backend, out, self.shape, self.dtype)
-        with Reporter(callback, progress, self.n_steps) as reporter, np.errstate(all="ignore"):
+        with reporter, np.errstate(all="ignore"):
             for start in range(0, self.n_steps, max(size, 1)):
                 window = slice(start, min(start + size, self.n_steps))
                 sweeps = _WindowSweeps(self, window, limit, reporter)
@@ -153,6 +161,31 @@ class Sweeper:
         if target is not None:
             store(self.backend, target, slice(None), self.s)
         return conclude(self._solution(self.s if target is None else target), on_failure)
+
+    def _fused(
+        self, size: int, limit: int | None, on_failure: str, out: Any, reporter: Reporter
+    ) -> Solution:
+        """Let the backend sweep."""
+        assert self.problem is not None
+        window = max(1, min(size, self.n_steps))
+        sweeps = FusedSweeps(
+            problem=self.problem,
+            rtol=self.rtol,
+            atol=self.atol,
+            maxiter=window if limit is None else limit,
+            window=window,
+            block_size=min(self.inner, window),
+        )
+        with reporter:
+            return drive(
+                self.problem,
+                sweeps.solve,
+                sweeps.span,
+                reporter,
+                guess=self.s,
+                on_failure=on_failure,
+                out=out,
+            )
 
     def evaluate(self, s: Array, rows: slice) -> Array:
         """Return ``h(s, rows)``, checked, in the dtype that is computed in."""

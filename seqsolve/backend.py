@@ -27,6 +27,7 @@ __all__ = [
     "Capabilities",
     "FusedOutcome",
     "FusedSteps",
+    "JacobiSweeps",
     "available_backends",
     "backend_status",
     "get_backend",
@@ -152,7 +153,7 @@ class Backend(Protocol):
 
 
 class FusedOutcome(NamedTuple):
-    """What became of the windows of a fused Newton solve.
+    """What became of the windows of a fused solve.
 
     Parameters
     ----------
@@ -162,11 +163,12 @@ class FusedOutcome(NamedTuple):
         Whether the step behind them fails the test although it was set to the
         step function's own value.
     nit : ndarray of int, shape (n_windows, n_batch)
-        Iterations; 0 in the windows behind the one that failed.
+        Iterations or sweeps; 0 in the windows behind the one that failed.
     residual : ndarray, shape (n_windows, n_batch)
         Largest residual at the end of each window that was solved or failed.
     trace : ndarray, shape (n_windows, at most maxiter + 1)
-        Largest residual of all sequences before each iteration and at the end.
+        Largest residual of all sequences before each iteration and at the
+        end; of sweeps, the largest change in each.
     """
 
     converged: npt.NDArray[np.intp]
@@ -226,6 +228,49 @@ class FusedSteps(Protocol):
         that meet the tolerance are not updated again. A sequence ends with
         the window that fails: that window's last iterate stays, and its last
         state is repeated behind it.
+        """
+        ...
+
+
+@runtime_checkable
+class JacobiSweeps(Protocol):
+    """What a backend with `FusedSteps` offers besides, if it fuses Jacobi sweeps.
+
+    Optional: the Jacobi family uses it for element steps in real dtypes,
+    through `triangular_map`.
+    """
+
+    def sweep_windows(
+        self,
+        step: ElementStep,
+        x: Array | None,
+        y: Array,
+        *,
+        rtol: float,
+        atol: Array,
+        maxiter: int,
+        window: int,
+        block_size: int,
+    ) -> FusedOutcome:
+        """Solve one window of `window` steps after the other by Jacobi sweeps.
+
+        `y` is ``(n_steps + 1, n_batch, n_state)``; ``y[0]`` is given, ``y[1:]``
+        is the first iterate, and receives the trajectory. Every sequence is
+        swept as if it were alone. A sweep evaluates the step at the positions
+        from the first that is not exact on, and tests what changed as
+        `residual_test` does. The positions before the first that fails are
+        solved and keep their old values; they and the one behind them, which
+        is exact now, are not evaluated any more.
+
+        With a `block_size` above 1, blocks of so many positions are swept in
+        order inside and all at once; what is solved takes its new values, and
+        so does the rest of the block behind it. At the end, all blocks but
+        those that became exact one by one are swept position by position.
+
+        A sequence ends with the window in which an exact value is not finite
+        (that step is `stuck`) or `maxiter` sweeps do not suffice; that
+        window's last iterate stays, and so does the guess behind it. `trace`
+        has at most `maxiter` columns.
         """
         ...
 

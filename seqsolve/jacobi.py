@@ -39,7 +39,10 @@ def triangular_map(
     -------
     TriangularMap
         For the solvers of the Jacobi family; its `shape` is that of the guess.
-        Their solutions have gradients (`vjp`).
+        Their solutions have gradients (`vjp`). The sweeps of an `ElementStep`
+        are fused where the backend does that
+        (:class:`seqsolve.backend.JacobiSweeps`): then every sequence is swept
+        as if it were alone.
 
     Raises
     ------
@@ -255,7 +258,8 @@ def jacobi_gs(
     Returns
     -------
     Solution
-        `nit` counts sweeps; `nfev` counts calls of `h`.
+        `nit` counts sweeps; `nfev` counts calls of `h`, or `block_size` for
+        each sweep where the backend fuses them.
 
     Raises
     ------

@@ -123,6 +123,33 @@ class NumbaBackend(PortableBackend):
         )
         return outcome
 
+    def sweep_windows(
+        self,
+        step: Any,
+        x: NDArray | None,
+        y: NDArray,
+        *,
+        rtol: float,
+        atol: NDArray,
+        maxiter: int,
+        window: int,
+        block_size: int,
+    ) -> FusedOutcome:
+        """Solve one window after the other by Jacobi sweeps, in compiled code."""
+        x = _compiled().marching.compilable(x)
+        outcome: FusedOutcome = _compiled().sweeps.sweep_windows(
+            self._specializations.get(step, x, y),
+            _compiled().marching.flat_input(x, y),
+            tuple(step.params.values()),
+            y,
+            rtol=rtol,
+            atol=atol,
+            maxiter=maxiter,
+            window=window,
+            block_size=block_size,
+        )
+        return outcome
+
 
 @functools.cache
 def _compiled() -> Any:

@@ -1,6 +1,7 @@
 """Initial value problems of ordinary differential equations."""
 
 from seqsolve.ivp._arguments import Batched, Signal
+from seqsolve.ivp._batch_dense import BatchDenseOutput
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._method import Attempt, Method, Points, Pullback
 from seqsolve.ivp._rhs import RightHandSide
@@ -11,6 +12,7 @@ from seqsolve.ivp.solve import METHODS, solve_ivp
 __all__ = [
     "METHODS",
     "Attempt",
+    "BatchDenseOutput",
     "Batched",
     "DenseOutput",
     "Method",

@@ -20,9 +20,10 @@ class Batched:
     Parameters
     ----------
     values : array_like, shape (..., *batch)
-        Its values; the last axes are those of the batch. The functions of
-        `solve_ivp` receive it with shape ``(..., k)``, a value for each of the
-        ``k`` points that they are called with.
+        Its values; the last axes are those of the batch, which `y0` has, or
+        one axis where `y0` has none. The functions of `solve_ivp` receive it
+        with shape ``(..., k)``, a value for each of the ``k`` points that they
+        are called with.
 
     Examples
     --------
@@ -57,8 +58,8 @@ class Signal:
     kind : {"linear", "cubic"}
         What lies between samples: straight lines, or the cubics through both
         neighbours with the slopes of the parabolas through three samples, so
-        that the derivative is continuous. Where a derivative jumps, steps
-        become short.
+        that the derivative is continuous. Straight lines have corners, at which
+        no method is accurate: they cost short steps.
 
     Examples
     --------

@@ -77,16 +77,19 @@ class DenseOutput:
             return np.repeat(self._coefficients[0], t.size, axis=0)
         i = np.searchsorted(self._sign * self.ts, self._sign * t, side="left") - 1
         i = np.clip(i, 0, self._sizes.size - 1)
-        theta = ((t - self.ts[i]) / self._sizes[i])[:, None]
-        c = self._coefficients[:, i]
-        y: NDArray = c[-1]
-        for lower in c[-2::-1]:
-            y = y * theta + lower
-        return y
+        return polynomial(self._coefficients[:, i], (t - self.ts[i]) / self._sizes[i])
 
 
-def locate(ts: NDArray, ends: NDArray, t: NDArray, lane: NDArray) -> tuple[NDArray, NDArray]:
-    """Return whether trajectories reach some times, and the first mesh point not before each.
+def polynomial(c: NDArray, theta: NDArray) -> NDArray:
+    """Return polynomials, of coefficients ``(degree + 1, k, n)``, at ``(k,)``: ``(k, n)``."""
+    y: NDArray = c[-1]
+    for lower in c[-2::-1]:
+        y = y * theta[:, None] + lower
+    return y
+
+
+def locate(ts: NDArray, ends: NDArray, t: NDArray, lane: NDArray) -> NDArray:
+    """Return the first mesh point of a trajectory that is not before a time, or its last.
 
     Parameters
     ----------
@@ -97,11 +100,11 @@ def locate(ts: NDArray, ends: NDArray, t: NDArray, lane: NDArray) -> tuple[NDArr
     t, lane : ndarray, shape (k,)
         Times, and the trajectories in which to look for them.
     """
-    sign = -1.0 if len(ts) > 1 and (ts[ends - 1] < ts[np.append(0, ends[:-1])]).any() else 1.0
-    low, high = np.append(0, ends[:-1])[lane], ends[lane] - 1
-    reached = sign * (ts[high] - t) >= 0
+    begins = np.append(0, ends[:-1])
+    sign = -1.0 if (ts[ends - 1] < ts[begins]).any() else 1.0
+    low, high = begins[lane], ends[lane] - 1
     while (low < high).any():
         middle = (low + high) // 2
         before = sign * (ts[middle] - t) < 0
         low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
-    return reached, low
+    return low

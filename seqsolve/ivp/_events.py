@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._method import NDArray
 
@@ -22,22 +23,22 @@ class Event:
     Parameters
     ----------
     function : callable
-        ``function(t, y) -> float``.
+        ``function(t, y, *args) -> float``.
     direction : float
         Positive: only where it increases; negative: only where it decreases.
     occurrences : float
         After how many zeros the integration ends.
     """
 
-    function: Callable[[float, NDArray], float]
+    function: Callable[..., Any]
     direction: float
     occurrences: float
 
 
-def parse_events(events: Any, args: tuple[Any, ...]) -> list[Event]:
+def parse_events(events: Any) -> list[Event] | None:
     """Return the events that a user gave: None, a function or several."""
     if events is None:
-        return []
+        return None
     try:
         functions = (events,) if callable(events) else tuple(events)
     except TypeError:
@@ -56,7 +57,7 @@ def parse_events(events: Any, args: tuple[Any, ...]) -> list[Event]:
                 f"`events[{i}].terminal` must be a boolean or a positive integer; got {terminal!r}."
             )
         direction = float(getattr(function, "direction", 0) or 0)
-        parsed.append(Event(_with_args(function, args), direction, occurrences))
+        parsed.append(Event(function, direction, occurrences))
     return parsed
 
 
@@ -65,15 +66,28 @@ class EventFinder:
 
     Parameters
     ----------
-    events : list of Event
+    events : list of Event, or None
         What to look for.
+    arguments : Arguments
+        Further arguments of the events.
     """
 
-    def __init__(self, events: list[Event]) -> None:
-        self._events = events
+    def __init__(self, events: list[Event] | None, arguments: Arguments) -> None:
+        self._wanted = events is not None
+        self._events, self._arguments = events or [], arguments
         self._last: NDArray | None = None
-        self.times: list[list[float]] = [[] for _ in events]
-        self.states: list[list[NDArray]] = [[] for _ in events]
+        self._times: list[list[float]] = [[] for _ in self._events]
+        self._states: list[list[NDArray]] = [[] for _ in self._events]
+
+    def found_times(self) -> list[NDArray] | None:
+        """Return the times of each event, None if no events were asked for."""
+        return [np.array(t) for t in self._times] if self._wanted else None
+
+    def found_states(self, y0: NDArray) -> list[NDArray] | None:
+        """Return the states ``(n_happened, n)`` at each event; `y0` is such a state."""
+        if not self._wanted:
+            return None
+        return [np.array(y, y0.dtype).reshape(-1, y0.size) for y in self._states]
 
     def search(self, t: NDArray, y: NDArray, sol: DenseOutput) -> float | None:
         """Record the events of a stretch; return when a terminal one ended the integration."""
@@ -81,7 +95,7 @@ class EventFinder:
             return None
         first = 0 if self._last is None else 1
         rows = [
-            [float(np.real(e.function(float(s), v))) for e in self._events]
+            [self._value(e, float(s), v) for e in self._events]
             for s, v in zip(t[first:], y[first:], strict=True)
         ]
         g = np.array(rows).reshape(len(rows), len(self._events))
@@ -99,26 +113,31 @@ class EventFinder:
         return None
 
     def _record(self, which: NDArray, a: float, b: float, sol: DenseOutput) -> float | None:
-        found = [(self._root(self._events[k], a, b, sol), int(k)) for k in which]
+        found = [
+            (find_root(lambda t, e=self._events[k]: self._value(e, t, sol(t)), a, b), int(k))  # type: ignore[misc]
+            for k in which
+        ]
         found.sort(key=lambda pair: abs(pair[0] - a))
         for root, k in found:
-            self.times[k].append(root)
-            self.states[k].append(sol(root))
-            if len(self.times[k]) >= self._events[k].occurrences:
+            self._times[k].append(root)
+            self._states[k].append(sol(root))
+            if len(self._times[k]) >= self._events[k].occurrences:
                 return root
         return None
 
-    def _root(self, event: Event, a: float, b: float, sol: DenseOutput) -> float:
-        from scipy.optimize import brentq
-
-        def value(t: float) -> float:
-            return float(np.real(event.function(t, sol(t))))
-
-        at_a, at_b = value(a), value(b)
-        if at_a * at_b > 0:
-            return a if abs(at_a) < abs(at_b) else b
-        return float(brentq(value, a, b, xtol=_TOLERANCE, rtol=_TOLERANCE))
+    def _value(self, event: Event, t: float, y: NDArray) -> float:
+        return float(np.real(event.function(t, y, *self._arguments.at(t, None))))
 
 
-def _with_args(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
-    return (lambda t, y: function(t, y, *args)) if args else function
+def find_root(value: Callable[[float], float], a: float, b: float) -> float:
+    """Return where a function is zero between two times at which its signs differ.
+
+    Where they do not, because the polynomial differs from the states in the
+    last digits, the time with the smaller value.
+    """
+    from scipy.optimize import brentq
+
+    at_a, at_b = value(a), value(b)
+    if at_a * at_b > 0:
+        return a if abs(at_a) < abs(at_b) else b
+    return float(brentq(value, a, b, xtol=_TOLERANCE, rtol=_TOLERANCE))

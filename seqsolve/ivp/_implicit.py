@@ -154,7 +154,8 @@ def _solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
     try:
         return np.linalg.solve(M, b)
     except np.linalg.LinAlgError:
-        good = np.linalg.cond(M) < 1 / np.finfo(float).eps
+        good = np.asarray(np.isfinite(M).all(axis=(1, 2)))
+        good[good] = np.linalg.cond(M[good]) < 1 / np.finfo(float).eps
         x = np.full(b.shape, np.nan, b.dtype)
         x[good] = np.linalg.solve(M[good], b[good])
         return x

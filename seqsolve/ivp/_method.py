@@ -111,11 +111,14 @@ class Method(ABC):
         Order of convergence.
     error_order : int
         The estimated local error is proportional to ``h ** (error_order + 1)``.
+    takes_mass : bool
+        Whether it solves equations with a mass matrix, which may be singular.
     """
 
     name: str
     order: int
     error_order: int
+    takes_mass: bool = False
 
     @abstractmethod
     def step(self, rhs: RightHandSide, at: Points) -> NDArray:

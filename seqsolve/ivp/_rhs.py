@@ -53,7 +53,7 @@ class RightHandSide:
         self.nfev = self.njev = self.nlu = self.depth = 0
         self.arguments = Arguments(()) if arguments is None else arguments
         self.mass = mass
-        self._fun, self._jac, self._central = fun, jac, False
+        self._fun, self._jac, self._central = fun, jac, mass is not None
         with np.errstate(all="ignore"):
             self._probe_functions(t_span, y0)
 
@@ -81,7 +81,7 @@ class RightHandSide:
         """Return the same with counts of its own, perhaps with central differences."""
         other = copy(self)
         other.nfev = other.njev = other.nlu = other.depth = 0
-        other._central = central
+        other._central = central or self._central
         return other
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
@@ -129,24 +129,42 @@ class RightHandSide:
             )
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
+        return self._differences(t, y, f, lane)[1]
+
+    def linearized(self, t: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return derivatives and Jacobians: one call if these are differences."""
+        if self._jac is not None:
+            f = self(t, y)
+            return f, self.jacobian(t, y, f)
+        self.njev += len(t)
+        return self._differences(t, y, None, None)
+
+    def _differences(
+        self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None
+    ) -> tuple[NDArray, NDArray]:
+        """Return derivatives and Jacobians by differences, in one call."""
+        n = y.shape[1]
         self.depth += 1
         relative = np.finfo(float).eps ** (1 / 3 if self._central else 1 / 2)
         h = displacement(y, relative)
+        if self.mass is not None:
+            # Algebraic equations add small variables to large ones, which hide smaller changes.
+            h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
         moved = y[:, None, :] + np.eye(n) * h[:, None, :]
         if self._central:
             back = y[:, None, :] - np.eye(n) * h[:, None, :]
             h = np.einsum("mii->mi", moved) - np.einsum("mii->mi", back)
-            both = self._grid(t, np.concatenate([moved, back], axis=1), lane)
-            change = both[:, :n] - both[:, n:]
+            values = self._grid(t, np.concatenate([y[:, None], moved, back], axis=1), lane)
+            change = values[:, 1 : n + 1] - values[:, n + 1 :]
+            f = values[:, 0]
         else:
             h = np.einsum("mii->mi", moved) - y
             if f is None:
-                all_values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
-                change = all_values[:, 1:] - all_values[:, :1]
+                values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
+                f, change = values[:, 0], values[:, 1:] - values[:, :1]
             else:
                 change = self._grid(t, moved, lane) - f[:, None]
-        J: NDArray = (change / h[:, :, None]).swapaxes(-1, -2)
-        return J
+        return f, (change / h[:, :, None]).swapaxes(-1, -2)
 
     def _grid(self, t: NDArray, points: NDArray, lane: NDArray | None) -> NDArray:
         """Return the derivatives at points ``(m, k, n)``, all of a row at one time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,17 +120,21 @@ def vjp(
         )
     batch = g_out.shape[2:]
     with np.errstate(all="ignore"):
-        rows, lane, times = _rows(result.t, g_out)
+        rows, lane, times = _rows(result.t, result.y, g_out)
         y0_bar, args_bar = _pull(result.trajectory, times, rows, lane, fun_vjp)
     return OdeCotangents(y0_bar.T.reshape(-1, *batch), args_bar)
 
 
-def _rows(t: NDArray, g: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Return cotangents ``(k, n)`` of any batch with the trajectory and the time of each."""
-    flat = g.reshape(*g.shape[:2], -1)
-    n, n_times, n_lanes = flat.shape
-    lane = np.tile(np.arange(n_lanes), n_times)
-    return flat.reshape(n, -1).T, lane, np.repeat(t, n_lanes)
+def _rows(t: NDArray, y: NDArray, g: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return cotangents ``(k, n)`` of any batch with the trajectory and the time of each.
+
+    Those of states that were not reached, which are NaN, are left out.
+    """
+    n, n_times = g.shape[:2]
+    n_lanes = prod(g.shape[2:])
+    lane, times = np.tile(np.arange(n_lanes), n_times), np.repeat(t, n_lanes)
+    reached = ~np.isnan(y).reshape(n, -1).any(axis=0)
+    return g.reshape(n, -1).T[reached], lane[reached], times[reached]
 
 
 def _pull(
@@ -141,8 +146,7 @@ def _pull(
     ends = _ends(trajectory)
     gradients = ArgumentGradients(rhs, fun_vjp, np.result_type(g_out, y))
     g = np.zeros(y.shape, y.dtype)
-    reached, after = locate(t, ends, times, lane)
-    after, g_out, times = after[reached], g_out[reached], times[reached]
+    after = locate(t, ends, times, lane)
     on_mesh = t[after] == times
     np.add.at(g, after[on_mesh], g_out[on_mesh])
     inside, w = after[~on_mesh] - 1, g_out[~on_mesh]

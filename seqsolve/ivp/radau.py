@@ -26,6 +26,7 @@ class Radau(ImplicitRungeKutta):
     name = "Radau"
     order = 5
     error_order = 3
+    takes_mass = True
     A = np.array(
         [
             [(88 - 7 * _R) / 360, (296 - 169 * _R) / 1800, (-2 + 3 * _R) / 225],
@@ -41,11 +42,13 @@ class Radau(ImplicitRungeKutta):
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
     ) -> Attempt:
         """Make the steps, estimating errors by the embedded formula."""
-        n = at.y.shape[1]
         Z, _ = self.stages(rhs, at)
         f = rhs(at.t, at.y, at.lane) if f is None else f
-        J = rhs.jacobian(at.t, at.y, f, at.lane)
-        h = at.h[:, None]
+        return self.made(rhs, at, Z, f, rhs.jacobian(at.t, at.y, f, at.lane))
+
+    def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
+        """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
+        n, h = at.y.shape[1], at.h[:, None]
         change = self._weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
         M = self.gamma / h[:, None] * (np.eye(n) if rhs.mass is None else rhs.mass) - J
         usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seqsolve.ivp._batch_dense import BatchDenseOutput
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._method import Method, NDArray
 from seqsolve.ivp._rhs import RightHandSide
+
+MESSAGES = {
+    0: "The end of the interval was reached.",
+    1: "A terminal event happened.",
+    -1: "The step size the tolerances require is below the spacing of numbers.",
+}
 
 
 @dataclass(frozen=True)
@@ -41,15 +48,18 @@ class OdeResult:
     Parameters
     ----------
     t : ndarray, shape (n_points,)
-        Times: `t_eval`, or the mesh.
-    y : ndarray, shape (n, n_points)
-        States at these times.
-    sol : DenseOutput or None
+        Times: `t_eval`, or the mesh; for a batch without `t_eval` the beginning
+        and the end.
+    y : ndarray, shape (n, n_points) or (n, n_points, *batch)
+        States at these times; NaN where a trajectory of a batch ended before.
+    sol : DenseOutput, BatchDenseOutput or None
         The trajectory as a function of time, with ``dense_output=True``.
     t_events : list of ndarray, or None
-        For each event, when it happened.
+        For each event, when it happened; for a batch an array of its shape
+        whose entries are arrays.
     y_events : list of ndarray, or None
-        For each event, the states then, of shape ``(n_happened, n)``.
+        For each event, the states then, of shape ``(n_happened, n)``; for a
+        batch an array of its shape whose entries are such arrays.
     nfev : int
         Points at which `fun` was evaluated, those for differences included.
     njev : int
@@ -62,21 +72,21 @@ class OdeResult:
         sequential solver.
     n_sequential : int
         Steps that were made one after the other because solving them together
-        failed, or because the tolerances are too loose for it to pay.
-    status : int
+        failed. For a batch all of them, each a step of every trajectory.
+    status : int, or ndarray of int, shape batch
         0: the end was reached; 1: a terminal event happened; -1: the
         integration could not go on.
     message : str
         What happened.
-    success : bool
-        Whether the end or a terminal event was reached.
+    success : bool, or ndarray of bool, shape batch
+        Whether the end or a terminal event was reached, for every trajectory.
     trajectory : Trajectory
         The recurrence that was solved, for gradients.
     """
 
     t: NDArray
     y: NDArray
-    sol: DenseOutput | None
+    sol: DenseOutput | BatchDenseOutput | None
     t_events: list[NDArray] | None
     y_events: list[NDArray] | None
     nfev: int
@@ -84,9 +94,9 @@ class OdeResult:
     nlu: int
     depth: int
     n_sequential: int
-    status: int
+    status: int | NDArray
     message: str
-    success: bool
+    success: bool | NDArray
     trajectory: Trajectory
 
     def __repr__(self) -> str:

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seqsolve.backend import FusedOutcome
+
 HostArray: TypeAlias = npt.NDArray[Any]
 
 
@@ -89,3 +91,62 @@ def adjoint(A: HostArray, g: HostArray) -> tuple[HostArray, HostArray]:
     for t in range(len(g) - 1)[::-1]:
         lam[t] += apply(A[t + 1], lam[t + 1])
     return lam, apply(A[0], lam[0])
+
+
+def sweep_windows(
+    f: Callable[[HostArray, HostArray, int], HostArray],
+    y: HostArray,
+    *,
+    atol: float,
+    maxiter: int,
+    window: int,
+    block_size: int,
+) -> FusedOutcome:
+    """Sweep the iterate `y`, ``(n_steps + 1, n_batch, n_state)``, in place.
+
+    ``f(y_prev, steps, k)`` returns the states of some steps of sequence `k`.
+    """
+    n_steps, n_batch = len(y) - 1, y.shape[1]
+    n_windows = -(-n_steps // window)
+    converged, stuck = np.full(n_batch, n_steps), np.zeros(n_batch, bool)
+    nit, residual = np.zeros((n_windows, n_batch), np.intp), np.zeros((n_windows, n_batch))
+    trace = np.zeros((n_windows, maxiter))
+    for k in range(n_batch):
+        for w in range(n_windows):
+            begin = w * window
+            s = y[begin : begin + window + 1, k]  # s[t + 1] is position t of the window
+            first, unverified, finite = 0, len(s) - 1, True
+            stride = block_size
+            while finite and nit[w, k] < maxiter:
+                if first == len(s) - 1 and stride > 1:
+                    first, stride = unverified, 1
+                if first == len(s) - 1:
+                    break
+                new = s.copy()
+                for r in range(first, min(first + stride, len(s) - 1)):
+                    rows = np.arange(r, len(s) - 1, stride)
+                    if stride == 1:
+                        rows = np.arange(first, len(s) - 1)
+                    new[rows + 1] = f((s if r == first else new)[rows], begin + rows, k)
+                change = np.abs(new - s).max(axis=1)[1:]
+                fails = np.flatnonzero(~(change <= atol) & (np.arange(len(s) - 1) >= first))
+                front = int(fails.min(initial=len(s) - 1))
+                exact = min(len(s) - 1, first + ((front - first) // stride + 1) * stride)
+                peak = np.where(np.isnan(change), np.inf, change)[first:].max()
+                trace[w, nit[w, k]] = max(trace[w, nit[w, k]], peak)
+                nit[w, k] += 1
+                bad = np.flatnonzero(~np.isfinite(new[front + 1 : exact + 1]).all(axis=1))
+                finite = not bad.size
+                if stride == 1:
+                    residual[w, k] = max(residual[w, k], change[first:front].max(initial=0))
+                    new[first + 1 : front + 1] = s[first + 1 : front + 1]
+                elif finite and exact > first + stride:
+                    unverified = min(unverified, first + stride)
+                first = exact if finite else front + int(bad[0])
+                s[...] = new
+            if finite and stride > 1:
+                first = min(first, unverified)
+            if first < len(s) - 1 or not finite:
+                converged[k], stuck[k] = begin + first, not finite
+                break
+    return FusedOutcome(converged, stuck, nit, residual, trace)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from seqsolve.backend import Backend, get_backend
 from seqsolve.testing._case import ConformanceCase
 from seqsolve.testing._contract_cases import cases as contract_cases
+from seqsolve.testing._element_cases import cases as element_cases
 from seqsolve.testing._gradient_cases import cases as gradient_cases
 from seqsolve.testing._newton_cases import cases as newton_cases
 from seqsolve.testing._recurrence_cases import cases as recurrence_cases
@@ -22,6 +23,7 @@ _AREAS = (
     newton_cases,
     solver_cases,
     gradient_cases,
+    element_cases,
 )
 
 
