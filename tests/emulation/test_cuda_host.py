@@ -166,13 +166,13 @@ EXPECTED = {
     "mask_names_waiting_lanes": r"wait for others that never arrive:(\n.*)*waits in a shuffle at "
     r"kernel.cu:9 with mask 0xffffffff",
     "masks_differ": r"a shuffle at kernel.cu:14 with mask 0x\w+ and width 32, but",
-    "operations_differ": r"but block \(0, 0, 0\), thread .* waits in",
+    "operations_differ": r"but block \(\d, 0, 0\), thread .* waits in",
     "reads_outside_the_mask": r"reads lane 16, which mask 0x0000ffff lacks",
     "barrier_without_some": r"(threads of the block have ended|never arrive)",
     "barriers_differ": r"__syncthreads at kernel.cu:\d+, but other threads wait in __syncthreads",
     "barrier_and_shuffle": r"never arrive:(\n.*)*waits in __syncthreads",
     "spins_for_ever": r"threads spin for ever",
-    "traps": r"block \(0, 0, 0\), thread \(5, 0, 0\): the kernel trapped",
+    "traps": r"block \(\d, 0, 0\), thread \(5, 0, 0\): the kernel trapped",
     "writes_beside_shared_memory": r"wrote outside of its shared memory, .* of 124 bytes",
     "writes_before_shared_memory": r"wrote outside of its shared memory, .* of 64 bytes",
     "too_much_shared_memory": r"declares 65536 bytes of shared memory",
@@ -425,7 +425,7 @@ SANITIZED = """
         y[threadIdx.x] = x[threadIdx.x + 1];
     }
     extern "C" __global__ void reads_behind_shared(float *y, const float *x, int n) {
-        __shared__ float tile[63];
+        extern __shared__ float tile[];
         y[threadIdx.x] = tile[threadIdx.x];
     }
     extern "C" __global__ void reads_behind_local(float *y, const float *x, int n) {

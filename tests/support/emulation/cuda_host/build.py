@@ -54,7 +54,7 @@ def sanitizer_environment() -> dict[str, str]:
         **os.environ,
         SANITIZE: "1",
         "LD_PRELOAD": f"{library} libstdc++.so.6",
-        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1",
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
 
@@ -84,7 +84,7 @@ _DYNAMIC = re.compile(
 )
 _STATIC = re.compile(
     rf"__shared__\s+{_ALIGNMENT}(?P<type>[^;\[\]=,()]+(?:<[^;=]*?>)?)\s*\b(?P<name>\w+)\s*"
-    r"(?P<dims>(?:\[[^;]*?\]\s*)*);"
+    r"(?P<dims>(?:\[[^;\[\]]*\]\s*)*);"
 )
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-
 from cuda_host.build import compile_kernels, runtime
 
 MAX_THREADS = 1024
@@ -179,9 +178,7 @@ class Module:
     def __init__(self, source: str, expressions: Sequence[str], defines: Sequence[str]) -> None:
         self._expressions = tuple(expressions)
         library = compile_kernels(source, self._expressions, tuple(defines))
-        self._kernels = {
-            name: Kernel(library, i, name) for i, name in enumerate(self._expressions)
-        }
+        self._kernels = {name: Kernel(library, i, name) for i, name in enumerate(self._expressions)}
 
     def __getitem__(self, name: str) -> Kernel:
         return self._kernels[name]

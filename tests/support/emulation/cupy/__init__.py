@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from cupy import cuda, linalg, random
 from cupy._array import ndarray, upload
 from cupy._functions import FUNCTIONS, SCALARS, VIEWS, function, view_function

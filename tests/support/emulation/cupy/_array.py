@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from cupy._memory import Memory, current_device, memory_of
 
 
@@ -77,7 +76,7 @@ class MemoryPointer(NamedTuple):
     device_id: int
 
 
-class ndarray:  # noqa: N801
+class ndarray:
     """Values of one dtype on one device."""
 
     __module__ = "cupy"

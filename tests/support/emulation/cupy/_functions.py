@@ -7,35 +7,45 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-
 from cupy._array import compute, ndarray, wrap
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 #: dtypes, and what answers about them.
-SCALARS = set(
-    "bool_ int8 int16 int32 int64 intp uint8 uint16 uint32 uint64 float16 float32 float64 "
-    "complex64 complex128 dtype finfo iinfo can_cast promote_types issubdtype".split()
+SCALARS = _names(
+    """
+    bool_ can_cast complex128 complex64 dtype finfo float16 float32 float64 iinfo int16 int32
+    int64 int8 intp issubdtype promote_types uint16 uint32 uint64 uint8
+    """
 )
 
 #: They look at an array, on whichever device it is.
-VIEWS = set(
-    "broadcast_arrays broadcast_to diagonal expand_dims flip imag moveaxis ravel real reshape "
-    "rollaxis shape ndim size squeeze swapaxes transpose".split()
+VIEWS = _names(
+    """
+    broadcast_arrays broadcast_to diagonal expand_dims flip imag moveaxis ndim ravel real
+    reshape rollaxis shape size squeeze swapaxes transpose
+    """
 )
 
-FUNCTIONS = set(
-    "abs absolute add all allclose amax amin any angle arange arccos arccosh arcsin arcsinh arctan "
-    "arctan2 arctanh argmax argmin argsort argwhere around array_equal ascontiguousarray "
-    "asfortranarray atleast_1d atleast_2d bincount bitwise_and bitwise_or bitwise_xor ceil clip "
-    "column_stack concatenate conj conjugate copy copysign cos cosh count_nonzero cumprod cumsum "
-    "diag diff divide dot einsum empty empty_like equal exp exp2 expm1 eye fabs flatnonzero floor "
-    "floor_divide fmax fmin full full_like greater greater_equal hstack hypot identity indices "
-    "inner isclose isfinite isinf isnan ix_ kron less less_equal linspace log log10 log1p log2 "
-    "logaddexp logical_and logical_not logical_or logical_xor matmul max maximum mean meshgrid min "
-    "minimum mod multiply nan_to_num nanmax nanmin negative nonzero not_equal ones ones_like outer "
-    "pad power prod reciprocal remainder repeat result_type rint roll round searchsorted sign "
-    "signbit sin sinh sort split sqrt square stack std subtract sum take take_along_axis tan tanh "
-    "tensordot tile trace tril triu true_divide trunc unique var vdot vstack where zeros "
-    "zeros_like".split()
+FUNCTIONS = _names(
+    """
+    abs absolute add all allclose amax amin angle any arange arccos arccosh arcsin arcsinh
+    arctan arctan2 arctanh argmax argmin argsort argwhere around array_equal ascontiguousarray
+    asfortranarray atleast_1d atleast_2d bincount bitwise_and bitwise_or bitwise_xor ceil clip
+    column_stack concatenate conj conjugate copy copysign cos cosh count_nonzero cumprod cumsum
+    diag diff divide dot einsum empty empty_like equal exp exp2 expm1 eye fabs flatnonzero floor
+    floor_divide fmax fmin full full_like greater greater_equal hstack hypot identity indices
+    inner isclose isfinite isinf isnan ix_ kron less less_equal linspace log log10 log1p log2
+    logaddexp logical_and logical_not logical_or logical_xor matmul max maximum mean meshgrid
+    min minimum mod multiply nan_to_num nanmax nanmin negative nonzero not_equal ones ones_like
+    outer pad power prod reciprocal remainder repeat result_type rint roll round searchsorted
+    sign signbit sin sinh sort split sqrt square stack std subtract sum take take_along_axis tan
+    tanh tensordot tile trace tril triu true_divide trunc unique var vdot vstack where zeros
+    zeros_like
+    """
 )
 
 #: Arguments of NumPy's functions that CuPy's lack.

@@ -8,7 +8,6 @@ from typing import Any
 
 import cuda_host
 import numpy as np
-
 from cupy._array import ndarray
 from cupy._memory import current_device
 from cupy.cuda import get_current_stream
@@ -103,7 +102,9 @@ class RawKernel:
         try:
             self._kernel.launch(grid, block, [_argument(arg) for arg in args], shared_mem)
         except cuda_host.LaunchError as error:
-            raise CUDADriverError(1, f"CUDA_ERROR_INVALID_VALUE: invalid argument: {error}") from None
+            raise CUDADriverError(
+                1, f"CUDA_ERROR_INVALID_VALUE: invalid argument: {error}"
+            ) from None
         get_current_stream().launches += 1
         for array in arrays:
             array._memory.check_fences(self.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from cupy._array import compute
 
 _FUNCTIONS = {"cholesky", "det", "eigh", "eigvalsh", "inv", "norm", "pinv", "qr", "solve", "svd"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class CompileException(Exception):  # noqa: N818
+class CompileException(Exception):
     """As `cupy.cuda.compiler.CompileException`."""
 
     def __init__(

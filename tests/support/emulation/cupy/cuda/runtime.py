@@ -41,20 +41,20 @@ def check_device(number: int) -> None:
         raise CUDARuntimeError(101, "cudaErrorInvalidDevice: invalid device ordinal")
 
 
-def getDeviceCount() -> int:  # noqa: N802
+def getDeviceCount() -> int:
     return N_DEVICES
 
 
-def getDevice() -> int:  # noqa: N802
+def getDevice() -> int:
     return current_device()
 
 
-def setDevice(number: int) -> None:  # noqa: N802
+def setDevice(number: int) -> None:
     check_device(number)
     set_current_device(number)
 
 
-def getDeviceProperties(number: int) -> dict[str, Any]:  # noqa: N802
+def getDeviceProperties(number: int) -> dict[str, Any]:
     check_device(number)
     return {
         "name": b"emulated on the host",
@@ -73,21 +73,21 @@ def getDeviceProperties(number: int) -> dict[str, Any]:  # noqa: N802
     }
 
 
-def runtimeGetVersion() -> int:  # noqa: N802
+def runtimeGetVersion() -> int:
     return 13000
 
 
-def driverGetVersion() -> int:  # noqa: N802
+def driverGetVersion() -> int:
     return 13000
 
 
-def memGetInfo() -> tuple[int, int]:  # noqa: N802
+def memGetInfo() -> tuple[int, int]:
     return TOTAL_BYTES - pool.used_bytes(), TOTAL_BYTES
 
 
-def deviceSynchronize() -> None:  # noqa: N802
+def deviceSynchronize() -> None:
     """Return at once: nothing runs."""
 
 
-def deviceCanAccessPeer(device: int, peer: int) -> int:  # noqa: N802
+def deviceCanAccessPeer(device: int, peer: int) -> int:
     return 0
