@@ -26,7 +26,7 @@ extensions = [
     "include_if_present",
     "mathml",
 ]
-exclude_patterns = ["_build", "benchmarks/cpu_table.md", "README*"]
+exclude_patterns = ["_build", "benchmarks/*_table.md", "README*"]
 templates_path = ["_templates"]
 default_role = "code"
 nitpicky = False

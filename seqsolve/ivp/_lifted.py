@@ -23,7 +23,7 @@ import numpy as np
 from seqsolve.backend import get_backend
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._explicit import EmbeddedRungeKutta, ExplicitRungeKutta
-from seqsolve.ivp._implicit import ImplicitRungeKutta, _solve
+from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve
 from seqsolve.ivp._method import Attempt, Method, NDArray, Points, quartic
 from seqsolve.ivp._rhs import RightHandSide
 from seqsolve.ivp.radau import Radau
@@ -292,7 +292,7 @@ class LiftedImplicit(LiftedRungeKutta):
         b = np.empty((m, s, n, n + 1), J.dtype)
         b[..., :n] = mass
         b[..., n] = right.swapaxes(0, 1)
-        solved = _solve(rhs, M, b.reshape(m, s * n, n + 1))
+        solved = linear_solve(rhs, M, b.reshape(m, s * n, n + 1))
         solved = solved.reshape(m, s, n, n + 1).swapaxes(0, 1)
         return solved[..., :n], solved[..., n]
 

@@ -112,9 +112,18 @@ class RightHandSide:
         return np.stack([self._value(row) for row in rows])
 
     def jacobian(
-        self, t: NDArray, y: NDArray, f: NDArray | None = None, lane: NDArray | None = None
+        self,
+        t: NDArray,
+        y: NDArray,
+        f: NDArray | None = None,
+        lane: NDArray | None = None,
+        *,
+        central: bool = False,
     ) -> NDArray:
-        """Return the Jacobians ``(m, n, n)``; `f`, the derivatives there, saves work."""
+        """Return the Jacobians ``(m, n, n)``; `f`, the derivatives there, saves work.
+
+        Without `jac` they are forward differences, or the more exact central ones.
+        """
         m, n = y.shape
         self.njev += m
         if callable(self._jac):
@@ -129,29 +138,31 @@ class RightHandSide:
             )
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
-        return self._differences(t, y, f, lane)[1]
+        return self._differences(t, y, f, lane, central or self._central)[1]
 
-    def linearized(self, t: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
+    def linearized(
+        self, t: NDArray, y: NDArray, lane: NDArray | None = None, *, central: bool = False
+    ) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians: one call if these are differences."""
         if self._jac is not None:
-            f = self(t, y)
-            return f, self.jacobian(t, y, f)
+            f = self(t, y, lane)
+            return f, self.jacobian(t, y, f, lane)
         self.njev += len(t)
-        return self._differences(t, y, None, None)
+        return self._differences(t, y, None, lane, central or self._central)
 
     def _differences(
-        self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None
+        self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None, central: bool
     ) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians by differences, in one call."""
         n = y.shape[1]
         self.depth += 1
-        relative = np.finfo(float).eps ** (1 / 3 if self._central else 1 / 2)
+        relative = np.finfo(float).eps ** (1 / 3 if central else 1 / 2)
         h = displacement(y, relative)
         if self.mass is not None:
             # Algebraic equations add small variables to large ones, which hide smaller changes.
             h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
         moved = y[:, None, :] + np.eye(n) * h[:, None, :]
-        if self._central:
+        if central:
             back = y[:, None, :] - np.eye(n) * h[:, None, :]
             h = np.einsum("mii->mi", moved) - np.einsum("mii->mi", back)
             values = self._grid(t, np.concatenate([y[:, None], moved, back], axis=1), lane)

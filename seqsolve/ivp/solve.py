@@ -19,6 +19,7 @@ from seqsolve.ivp._mass import check_consistent, mass_matrix
 from seqsolve.ivp._method import Method
 from seqsolve.ivp._one import solve_one
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp.deer import DEER
 from seqsolve.ivp.dop853 import DOP853
 from seqsolve.ivp.implicit_euler import ImplicitEuler
 from seqsolve.ivp.radau import Radau
@@ -30,7 +31,7 @@ from seqsolve.ivp.trapezoid import Trapezoid
 __all__ = ["METHODS", "solve_ivp"]
 
 METHODS: dict[str, type[Method]] = {
-    m.name: m for m in (RK45, DOP853, RK4, Radau, Trapezoid, ImplicitEuler)
+    m.name: m for m in (RK45, DOP853, RK4, Radau, Trapezoid, ImplicitEuler, DEER)
 }
 
 
@@ -77,10 +78,11 @@ def solve_ivp(
         Arguments that differ between trajectories are `seqsolve.ivp.Batched`.
         A batch goes through time together, every trajectory with steps of
         its own.
-    method : {"RK45", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler"} or Method
+    method : {"RK45", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler", "DEER"} or Method
         Explicit: Dormand and Prince's pair of orders 5 and 4, their method of
         order 8, the classical method of order 4. Implicit, for stiff problems:
-        Radau IIA of order 5, the trapezoidal rule, implicit Euler. With the
+        Radau IIA of order 5, the trapezoidal rule, implicit Euler; and the
+        exponential method of order 2 of DEER [1]_. With the
         methods of orders 1, 2 and 4 errors add up over the steps; with the
         others the result is better than its tolerance says.
     t_eval : array_like, shape (n_points,), optional
