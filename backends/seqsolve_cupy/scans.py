@@ -66,6 +66,7 @@ class Task:
 
     @property
     def is_diagonal(self) -> bool:
+        """Whether the matrices are diagonal."""
         return bool(self.A.ndim == self.like.ndim)
 
     @property

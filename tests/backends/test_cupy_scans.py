@@ -96,7 +96,8 @@ def laid_out(rng, a):
     memory = cupy.full([padded[axis] for axis in order], np.nan, dtype=a.dtype)
     view = memory.transpose([int(axis) for axis in np.argsort(order)])
     at = rng.integers(0, 2)
-    view = view[tuple(slice(int(at), int(at) + s * g, int(g)) for s, g in zip(a.shape, gaps, strict=True))]
+    ends = [int(at + s * g) for s, g in zip(a.shape, gaps, strict=True)]
+    view = view[tuple(slice(int(at), end, int(g)) for end, g in zip(ends, gaps, strict=True))]
     view = view[tuple(slice(None, None, int(sign)) for sign in signs)]
     view[...] = cupy.asarray(a)
     return view
@@ -128,7 +129,8 @@ def test_equals_the_loop_at_every_length(name, planned):
     tile = tile_steps(plan, dtype, n)
     lengths = [1, 2, tile - 1, tile, tile + 1, 4 * tile + 3]
     directions = itertools.cycle(itertools.product([False, True], repeat=3))
-    for n_steps, (reverse, transpose, initial) in zip(2 * lengths, directions, strict=True):
+    for n_steps in 2 * lengths:
+        reverse, transpose, initial = next(directions)
         A, b, y0 = system(rng, n_steps, n_batch, n, dtype)
         y0 = y0 if initial else None
         device = [None if a is None else laid_out(rng, a) for a in (A, b, y0)]
@@ -332,7 +334,7 @@ def test_nothing_to_do(shape):
 
 def test_the_device_chooses_the_plan():
     rng = np.random.default_rng(10)
-    for n_batch, n in ((1, 0), (700, 0), (1, 2), (2, 6), (1, LARGEST)):
+    for n_batch, n in ((1, 0), (90, 0), (1, 2), (1, LARGEST)):
         A, b, y0 = system(rng, 30, n_batch, n, "float32")
         got = recurrence.linear_recurrence(
             cupy.asarray(A),

@@ -11,7 +11,7 @@ namespace seqsolve {
 __device__ inline float magnitude(float a) { return a < 0 ? -a : a; }
 __device__ inline double magnitude(double a) { return a < 0 ? -a : a; }
 
-// Scaled by a power of two, so neither overflow nor underflow falsifies it.
+// Scaled by a power of two where squares would overflow or underflow.
 template <typename Real>
 __device__ inline Real magnitude(Complex<Real> a) {
     const Real re = magnitude(a.re), im = magnitude(a.im);
@@ -20,7 +20,9 @@ __device__ inline Real magnitude(Complex<Real> a) {
     } else {
         const Real larger = re > im ? re : im, smaller = re > im ? im : re;
         if (!(larger - larger == 0) || larger == 0) return re + im;
-        const Real scale = larger > 1 ? Real(0x1p-600) : Real(0x1p+400);
+        const Real scale = larger > Real(0x1p+500)   ? Real(0x1p-600)
+                           : larger < Real(0x1p-500) ? Real(0x1p+600)
+                                                     : Real(1);
         const Real x = larger * scale, y = smaller * scale;
         return sqrt(x * x + y * y) / scale;
     }
