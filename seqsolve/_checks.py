@@ -168,13 +168,19 @@ def choose_backend(backend: Any, **trees: Any) -> Backend:
     homes: dict[str, str] = {}
     for name, tree in trees.items():
         for path, leaf in leaves(tree, name):
-            home = _library(leaf)
-            if home != "numpy" and home in _registry.names():
-                homes.setdefault(home, path)
+            place = home(leaf)
+            if place is not None:
+                homes.setdefault(place, path)
     if len(homes) > 1:
-        where = "; ".join(f"`{path}` on {home!r}" for home, path in homes.items())
+        where = "; ".join(f"`{path}` on {place!r}" for place, path in homes.items())
         raise ValueError(f"`backend` must be named where arrays are of several: {where}.")
     return get_backend(next(iter(homes), "numpy"))
+
+
+def home(a: Any) -> str | None:
+    """Return the name of the backend whose arrays `a` is one of; None for NumPy's."""
+    library = _library(a)
+    return library if library != "numpy" and library in _registry.names() else None
 
 
 def call_user(what: str, fun: Callable[..., Any], *args: Any) -> Any:
