@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seqsolve.backend import Array
-from seqsolve_cupy.scans import Task, plan_for, solve
+from seqsolve_cupy.scans import Task, launch, plan_for
 
 __all__ = ["newton_update"]
 
@@ -30,7 +30,7 @@ def newton_update(A: Array, fy: Array, y: Array) -> None:
         return
     A, fy = (a.copy() if _overlap(a, y) else a for a in (A, fy))
     task = Task.newton(A, fy, y)
-    solve(task, plan_for(task))
+    launch(task, plan_for(task))
 
 
 def _overlap(a: Array, b: Array) -> bool:

@@ -13,7 +13,7 @@ from seqsolve_cupy import layout
 from seqsolve_cupy.compilation import kernel
 from seqsolve_cupy.plans import Narrow, Wide, choose, run_length
 
-__all__ = ["Task", "plan_for", "solve"]
+__all__ = ["Task", "launch", "plan_for"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def plan_for(task: Task) -> Narrow | Wide:
     )
 
 
-def solve(task: Task, plan: Narrow | Wide) -> None:
+def launch(task: Task, plan: Narrow | Wide) -> None:
     """Launch the task's kernels on the current stream."""
     if isinstance(plan, Wide):
         _wide(task, plan)

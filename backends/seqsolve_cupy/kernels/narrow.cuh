@@ -16,7 +16,7 @@
 
 namespace seqsolve {
 
-constexpr int clamp_length(int length) { return length < 1 ? 1 : length > 8 ? 8 : length; }
+__device__ constexpr int clamp_length(int length) { return length < 1 ? 1 : length > 8 ? 8 : length; }
 
 // Steps that a thread holds: the matrices take at most 32 registers, unless one alone takes more.
 template <typename T, int n>
