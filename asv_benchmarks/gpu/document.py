@@ -39,7 +39,7 @@ def as_markdown(
 
 def _table(figures: Sequence[Figure]) -> str:
     keys = list(dict.fromkeys(key for figure in figures for key in figure.case))
-    header = [*keys, "computed by", "time [ms]", "floor [ms]", "floor / time", "note"]
+    header = [*keys, "computed by", "time [ms]", "ns / step", "floor [ms]", "floor / time", "note"]
     rows = [header, ["---"] * len(header)]
     rows.extend(_row(figure, keys) for figure in figures)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
@@ -51,6 +51,7 @@ def _row(figure: Figure, keys: Sequence[str]) -> list[str]:
         *(_text(figure.case.get(key, "")) for key in keys),
         figure.variant,
         _milliseconds(figure.seconds),
+        f"{1e9 * figure.seconds / figure.case['n_steps']:.4g}" if figure.seconds else "",
         _milliseconds(figure.floor),
         of_floor,
         figure.note.replace("|", "/"),

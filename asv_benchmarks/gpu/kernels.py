@@ -54,7 +54,7 @@ SYSTEMS = [
 def measure_primitives(session: Session) -> None:
     """Measure the three primitives over shapes and dtypes."""
     backend = seqsolve.get_backend("cupy")
-    for shape in SHAPES:
+    for shape in session.cases(SHAPES):
         n_steps, n_batch, n_state = map(session.size, shape[:3])
         dense, dtype = shape[3:]
         case = {
@@ -98,7 +98,9 @@ def measure_primitives(session: Session) -> None:
 def measure_cyclic_reduction(session: Session) -> None:
     """Measure cyclic reduction against the scan and against rounds of batched products."""
     backend = seqsolve.get_backend("cupy")
-    for n_steps, n_batch, n_state in (tuple(map(session.size, system)) for system in SYSTEMS):
+    for n_steps, n_batch, n_state in (
+        tuple(map(session.size, system)) for system in session.cases(SYSTEMS)
+    ):
         if session.tiny:
             n_state = min(n_state, 4)
         case = {"n_steps": n_steps, "n_batch": n_batch, "n_state": n_state, "dtype": "float32"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import cupy
+
+T = TypeVar("T")
 
 #: A measurement is repeated until it has taken so many seconds, within these numbers of repeats.
 SECONDS, LEAST, MOST = 0.3, 3, 50
@@ -83,6 +85,10 @@ class Session:
     def size(self, n: int) -> int:
         """Return a size, or a small one where the report itself is tested."""
         return min(n, 64) if self.tiny else n
+
+    def cases(self, cases: Sequence[T]) -> Sequence[T]:
+        """Return the cases, or a few where the report itself is tested."""
+        return cases[:3] if self.tiny else cases
 
     def skip(self, section: str, case: dict[str, Any], variant: str) -> None:
         """Note that no time was left."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cupy
@@ -20,6 +19,8 @@ UNITS = (1, 4, 16, 32, 2, 8, 64)
 LENGTHS = (10_000, 1_000_000, 100_000, 1_000)
 BATCHES = (1, 16)
 
+LOOP = "loop over CuPy calls"
+
 #: Steps that the loop in Python takes; its time a step does not depend on the length.
 LOOP_STEPS = 300
 
@@ -31,7 +32,7 @@ GROWTH, FIRST = 1.5, 15.0
 def measure_deer(session: Session) -> None:
     """Measure `deer` and its rivals, each only where the figures so far leave time for it."""
     for n_steps in map(session.size, LENGTHS[:1] if session.tiny else LENGTHS):
-        for n_units in UNITS:
+        for n_units in session.cases(UNITS):
             for n_batch in BATCHES:
                 case = {"n_units": n_units, "n_batch": n_batch, "n_steps": n_steps}
                 if session.budget.left() > 2.0:
@@ -50,9 +51,7 @@ def _gru(session: Session, case: dict[str, Any]) -> None:
     solutions: list[Any] = []
 
     def deer() -> None:
-        solutions[:] = [
-            seqsolve.deer(on_device, None, x_device, y0_device, on_failure="return")
-        ]
+        solutions[:] = [seqsolve.deer(on_device, None, x_device, y0_device, on_failure="return")]
 
     def outcome() -> str:
         (solution,) = solutions
@@ -69,12 +68,9 @@ def _gru(session: Session, case: dict[str, Any]) -> None:
         note=outcome,
         expected=_expected(session, case, "seqsolve.deer"),
     )
-    session.add(
-        DEER,
-        {**case, "n_steps": n_loop},
-        "loop over CuPy calls",
-        lambda: gru_loop(on_device, x_device[:n_loop], y0_device),
-    )
+    loop = {**case, "n_steps": n_loop}
+    if not any(f.case == loop and f.variant == LOOP for f in session.figures):
+        session.add(DEER, loop, LOOP, lambda: gru_loop(on_device, x_device[:n_loop], y0_device))
     for variant, peer in (
         ("jax.lax.scan, jitted", jax_scan),
         ("DEER by jax.lax.associative_scan", jax_deer),
@@ -82,7 +78,9 @@ def _gru(session: Session, case: dict[str, Any]) -> None:
     ):
         if peer.on_gpu():
             expected = _expected(session, case, variant)
-            session.add(DEER, case, variant, peer.gru(cell, x, y0), n_bytes=n_bytes, expected=expected)
+            session.add(
+                DEER, case, variant, peer.gru(cell, x, y0), n_bytes=n_bytes, expected=expected
+            )
 
 
 def _expected(session: Session, case: dict[str, Any], variant: str) -> float:
@@ -118,7 +116,7 @@ def gru_loop(cell: Any, x: Any, y0: Any) -> Any:
 def measure_parts(session: Session) -> None:
     """Measure the step, its Jacobian, the update and the test, each alone."""
     backend = seqsolve.get_backend("cupy")
-    for n_units, n_batch in ((1, 16), (4, 1), (16, 1), (32, 1)):
+    for n_units, n_batch in session.cases(((1, 16), (4, 1), (16, 1), (32, 1))):
         n_steps = session.size(100_000)
         cell, x, _ = gru_problem(n_units, n_steps, (n_batch,))
         bound = _on_device(cell).bind(cupy.asarray(x))
@@ -127,7 +125,6 @@ def measure_parts(session: Session) -> None:
         A = complete()
         atol = cupy.full(n_units, 1e-6, dtype=np.float32)
         case = {"n_units": n_units, "n_batch": n_batch, "n_steps": n_steps}
-        add = session.add
         session.add(
             PARTS,
             case,
