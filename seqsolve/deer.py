@@ -13,6 +13,7 @@ from seqsolve._fused import FusedNewton
 from seqsolve._march import march_block
 from seqsolve._newton import ROUNDING_LEVEL, Newton
 from seqsolve._outcome import ON_FAILURE, Reporter, conclude
+from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve.backend import Array
 from seqsolve.jacobian import Hutchinson, Structure
@@ -42,6 +43,7 @@ class DeerOptions(TypedDict, total=False):
     progress: bool
 
 
+@placed
 def deer(
     f: Any,
     jac: Callable[[Array, Tree], Array] | str | Hutchinson | None,

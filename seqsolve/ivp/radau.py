@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqsolve.ivp._implicit import ImplicitRungeKutta, _solve
+from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve
 from seqsolve.ivp._method import Attempt, NDArray, Points, Pullback
 from seqsolve.ivp._rhs import RightHandSide
 
@@ -53,7 +53,7 @@ class Radau(ImplicitRungeKutta):
         M = self.gamma / h[:, None] * (np.eye(n) if rhs.mass is None else rhs.mass) - J
         usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))
         M = np.where(usable[:, None, None], M, np.eye(n))
-        error = _solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
+        error = linear_solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
         y_new = at.y + Z[:, -1]
         error = np.where(usable[:, None], error, np.nan)
         return Attempt(y_new, error, self._interpolant(at.y, Z))
@@ -61,7 +61,7 @@ class Radau(ImplicitRungeKutta):
     def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
         """Pull cotangents back through the stages, on which the interpolant rests."""
         if theta is None:
-            return super().pull(rhs, at, theta, w)
+            return self.pull_step(rhs, at, w)
         weights = (theta[:, None] ** np.arange(1, 4)) @ self._polynomials()
         return self.pull_stages(rhs, at, w, weights[:, :, None] * w[:, None])
 
