@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -198,6 +199,11 @@ def add_note(error: Exception, what: str, *args: Any) -> None:
     error.add_note(
         f"seqsolve called `{what}` with {shapes}: it must broadcast over every leading axis."
     )
+
+
+def namespace(a: Any) -> Any:
+    """Return the array library of an array: functions named and behaving as NumPy's."""
+    return sys.modules[_library(a)]
 
 
 def _library(a: Any) -> str:

@@ -108,7 +108,7 @@ class Embedding(_Noiseless):
         tokens, mask = tape.x[0].reshape(-1), tape.u.mask.reshape(-1)
         rows = delta.reshape(-1, delta.shape[-1]) * mask[:, None]
         bar = np.zeros_like(self.weight)
-        np.add.at(bar, tokens * mask, rows.astype(bar.dtype))
+        _checks.namespace(bar).add.at(bar, tokens * mask, rows.astype(bar.dtype))
         return {"weight": bar}
 
     def pull(self, tape: Tape, delta: Array) -> Array:
