@@ -1,21 +1,24 @@
-"""Measures compiled element steps in one run and prints a Markdown table.
+"""Measures compiled element steps in one run and prints Markdown tables.
 
-    python asv_benchmarks/element_report.py [--seconds 5]
+    python asv_benchmarks/element_report.py [--seconds 5] [--output FILE.md]
 
-One GRU sequence, float32. Every row times all its columns in turn, on the same
-inputs, and takes each one's fastest time. One sequence runs on one thread.
+GRUs, float32, one sequence and batches. Every row times all its columns in
+turn, on the same inputs, and takes each one's fastest time. One thread.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import benchmarks  # noqa: F401  # first of all: NumPy reads the number of threads when loaded
 import numba
 import numpy as np
 from benchmarks.common import NDArray, fastest, gru_loop, gru_problem
 from peers import jax_scan
+from speed_report import machine
 
 import seqsolve
 from seqsolve.models import GRU
@@ -26,21 +29,52 @@ N_LOOP = 2_000
 #: Newton's method is measured up to this size of the state.
 LARGEST_NEWTON = 2
 
-COLUMNS = ("NumPy loop", "njit loop, libm", "lax.scan", "sequential", "fused Newton", "array deer")
+#: Sequences of a batch, and values of all its states.
+BATCHES = (16, 64, 256)
+N_VALUES = 2_000_000
+
+SINGLE = ("NumPy loop", "njit loop, libm", "lax.scan", "sequential", "fused Newton", "array deer")
+BATCHED = ("NumPy loop", "lax.scan", "sequential")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure compiled element steps.")
     parser.add_argument("--seconds", type=float, default=5.0, help="time for each row")
+    parser.add_argument("--output", type=Path, help="write the Markdown to this file as well")
     arguments = parser.parse_args(argv)
-    print("| n | " + " | ".join(COLUMNS) + " | sequential / fused Newton |")
-    print("| ---: " * (len(COLUMNS) + 2) + "|")
-    for n in (1, 2, 4, 8, 16, 32):
-        ns = measure(n, arguments.seconds)
-        ratio = ns["sequential"] / ns.get("fused Newton", np.nan)
-        cells = [f"{ns[name]:,.0f}" if name in ns else "n/a" for name in COLUMNS]
-        print(f"| {n} | " + " | ".join(cells) + f" | {ratio:.2f} |", flush=True)
+    single = {(n,): measure(n, arguments.seconds) for n in (1, 2, 4, 8, 16, 32)}
+    batched = {
+        (batch, n): measure_batch(batch, n, arguments.seconds)
+        for batch in BATCHES
+        for n in (1, 2, 4, 8, 16, 32)
+    }
+    parts = [
+        machine(),
+        "**Compiled GRU, one sequence of 100,000 steps, float32**",
+        table(("n",), SINGLE, single),
+        "**Compiled GRU, many sequences, float32; a step is of all of them**",
+        table(("sequences", "n"), BATCHED, batched),
+    ]
+    text = "\n\n".join(parts) + "\n"
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def table(
+    keys: Sequence[str],
+    columns: Sequence[str],
+    rows: Mapping[tuple[int, ...], Mapping[str, float]],
+) -> str:
+    """Return rows of nanoseconds per step as Markdown."""
+    header = [*keys, *columns, "lax.scan / sequential"]
+    lines = ["| " + " | ".join(header) + " |", "| ---: " * len(header) + "|"]
+    for key, ns in rows.items():
+        ratio = ns.get("lax.scan", np.nan) / ns["sequential"]
+        cells = [f"{ns[name]:,.0f}" if name in ns else "n/a" for name in columns]
+        lines.append(" | ".join(["|", *map(str, key), *cells, f"{ratio:.1f} |"]))
+    return "\n".join(line.replace("| | ", "| ", 1) for line in lines)
 
 
 def measure(n: int, seconds: float) -> dict[str, float]:
@@ -64,6 +98,22 @@ def measure(n: int, seconds: float) -> dict[str, float]:
         calls["lax.scan"] = (jax_scan.gru(cell, x, y0), N_STEPS)
     best = fastest({name: call for name, (call, _) in calls.items()}, seconds=seconds)
     return {name: 1e9 * best[name] / n_steps for name, (_, n_steps) in calls.items()}
+
+
+def measure_batch(batch: int, n: int, seconds: float) -> dict[str, float]:
+    """Return nanoseconds per step of all sequences."""
+    n_steps = max(200, N_VALUES // (batch * n * max(1, n // 4)))
+    cell, x, y0 = gru_problem(n, n_steps, (batch,))
+    element = cell.element_step()
+    n_loop = min(n_steps, 500)
+    calls: dict[str, tuple[Callable[[], Any], int]] = {
+        "NumPy loop": (lambda: gru_loop(cell, x[:n_loop], y0), n_loop),
+        "sequential": (lambda: seqsolve.sequential(element, x, y0, backend="numba"), n_steps),
+    }
+    if jax_scan.available():
+        calls["lax.scan"] = (jax_scan.gru(cell, x, y0), n_steps)
+    best = fastest({name: call for name, (call, _) in calls.items()}, seconds=seconds)
+    return {name: 1e9 * best[name] / n for name, (_, n) in calls.items()}
 
 
 def compiled_loop(cell: GRU) -> Callable[[NDArray, NDArray], NDArray]:

@@ -38,7 +38,7 @@ from seqsolve.solution import (
 from seqsolve.step import ElementStepError
 
 if _TYPE_CHECKING:
-    from seqsolve import datasets, likelihood_ratio, models, testing
+    from seqsolve import datasets, likelihood_ratio, models, testing, training
 
 __version__ = _version("seqsolve")
 
@@ -75,6 +75,7 @@ __all__ = [
     "sequential",
     "solve_ivp",
     "testing",
+    "training",
     "triangular_map",
     "vjp",
 ]
@@ -82,7 +83,7 @@ __all__ = [
 
 def __getattr__(name: str) -> _Any:
     """Load the subpackages that most programs do not need when they are first asked for."""
-    if name in ("datasets", "likelihood_ratio", "models", "testing"):
+    if name in ("datasets", "likelihood_ratio", "models", "testing", "training"):
         return _importlib.import_module(f"seqsolve.{name}")
     raise AttributeError(f"module 'seqsolve' has no attribute {name!r}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -168,13 +169,19 @@ def choose_backend(backend: Any, **trees: Any) -> Backend:
     homes: dict[str, str] = {}
     for name, tree in trees.items():
         for path, leaf in leaves(tree, name):
-            home = _library(leaf)
-            if home != "numpy" and home in _registry.names():
-                homes.setdefault(home, path)
+            place = home(leaf)
+            if place is not None:
+                homes.setdefault(place, path)
     if len(homes) > 1:
-        where = "; ".join(f"`{path}` on {home!r}" for home, path in homes.items())
+        where = "; ".join(f"`{path}` on {place!r}" for place, path in homes.items())
         raise ValueError(f"`backend` must be named where arrays are of several: {where}.")
     return get_backend(next(iter(homes), "numpy"))
+
+
+def home(a: Any) -> str | None:
+    """Return the name of the backend whose arrays `a` is one of; None for NumPy's."""
+    library = _library(a)
+    return library if library != "numpy" and library in _registry.names() else None
 
 
 def call_user(what: str, fun: Callable[..., Any], *args: Any) -> Any:
@@ -192,6 +199,11 @@ def add_note(error: Exception, what: str, *args: Any) -> None:
     error.add_note(
         f"seqsolve called `{what}` with {shapes}: it must broadcast over every leading axis."
     )
+
+
+def namespace(a: Any) -> Any:
+    """Return the array library of an array: functions named and behaving as NumPy's."""
+    return sys.modules[_library(a)]
 
 
 def _library(a: Any) -> str:

@@ -15,6 +15,7 @@ from seqsolve._march import march
 from seqsolve._outcome import Reporter, allocate, store
 from seqsolve._problem import Problem, Sequences
 from seqsolve._tree import leaves
+from seqsolve._windows import Windows
 from seqsolve.backend import Array
 from seqsolve.solution import Solution, Status, WindowRecord
 
@@ -62,6 +63,7 @@ def drive(
     window: int,
     reporter: Reporter,
     *,
+    least_window: int | None = None,
     guess: Any = None,
     on_failure: str = "return",
     out: Any = None,
@@ -81,6 +83,9 @@ def drive(
         Steps solved together.
     reporter : Reporter
         Told of every window that is done.
+    least_window : int, optional
+        A window that does not fit in memory is tried again with half as many
+        steps, but not fewer than these; by default, not at all.
     guess : array, shape (n_steps, *batch, n_state), optional
         Guess of the trajectory.
     on_failure : str
@@ -92,6 +97,11 @@ def drive(
     -------
     Solution
         Not yet warned about.
+
+    Raises
+    ------
+    MemoryError
+        A window does not fit in memory; the message says which might.
     """
     backend = problem.backend
     run = _Run(problem, on_failure == "sequential")
@@ -99,14 +109,15 @@ def drive(
     y = allocate(backend, out, problem.shape, problem.dtype)
     state = problem.y0
     mapped = MappedArrays([y, guess, *(leaf for _, leaf in leaves(problem.x, "x"))])
+    windows = Windows(problem, window, window if least_window is None else least_window)
     with np.errstate(all="ignore"):
-        for rows in problem.blocks(window):
+        for rows in windows:
             part = _guess(problem, guess, rows)
+            outcomes = windows.attempt(rows, run.solve, solve, rows, state, part)
+            if outcomes is None:
+                continue
             states = _constant(backend.xp, state, rows) if part is None else part
-            for sequences in run.groups(run.active & ~run.stepping):
-                assert solve is not None
-                given = None if part is None else problem.take(part, sequences)
-                outcome = solve(rows, sequences, _pick(problem, state, sequences), given)
+            for sequences, outcome in outcomes:
                 states = _put(problem, states, sequences, outcome.y)
                 run.record(rows, sequences, outcome)
                 if reporter.stopped:
@@ -139,6 +150,18 @@ class _Run:
         if not mask.any():
             return []
         return [None if mask.all() else np.flatnonzero(mask)]
+
+    def solve(
+        self, solve: SolveWindow | None, rows: slice, state: Array, guess: Array | None
+    ) -> list[tuple[Sequences, WindowOutcome]]:
+        """Return what becomes of the sequences that are solved in parallel."""
+        outcomes = []
+        for sequences in self.groups(self.active & ~self.stepping):
+            assert solve is not None
+            given = None if guess is None else self.problem.take(guess, sequences)
+            start = _pick(self.problem, state, sequences)
+            outcomes.append((sequences, solve(rows, sequences, start, given)))
+        return outcomes
 
     def record(self, rows: slice, sequences: Sequences, outcome: WindowOutcome) -> None:
         index = slice(None) if sequences is None else sequences

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve._problem import Problem, Sequences
 from seqsolve.backend import Array
 from seqsolve.solution import Solution, Status
@@ -47,6 +48,7 @@ def recurrence_of(solution: Solution) -> Problem:
     return solution.problem
 
 
+@placed
 def error_bound(solution: Solution) -> Array:
     """Solve ``e[t] = |A[t]| e[t-1] + |r[t]|`` along the trajectory."""
     problem = recurrence_of(solution)

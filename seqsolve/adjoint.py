@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqsolve import _checks, _replay
+from seqsolve._placement import placed
 from seqsolve._problem import BoundProblem, Problem
 from seqsolve._tree import leaves, tree_map
 from seqsolve.backend import Array
@@ -42,6 +43,7 @@ class Cotangents(NamedTuple):
     adjoint: Array
 
 
+@placed
 def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     """Pull a cotangent of the trajectory back to what the trajectory depends on.
 

@@ -7,7 +7,8 @@ on those. Backends are found through the entry-point group
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -28,6 +29,7 @@ __all__ = [
     "FusedOutcome",
     "FusedSteps",
     "JacobiSweeps",
+    "Placed",
     "available_backends",
     "backend_status",
     "get_backend",
@@ -148,6 +150,22 @@ class Backend(Protocol):
         ``fy[t]`` takes its place, however large, or the old ``y[t]`` if
         ``fy[t]`` is not finite either. Later steps may build on the increment
         before or after that repair. ``A[0]`` is not read.
+        """
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """What a backend offers besides, if its arrays live on several devices.
+
+    Optional: the public solvers ask whether a backend has this method.
+    """
+
+    def placed(self, arrays: Sequence[Array]) -> AbstractContextManager[Any]:
+        """Return a context in which new arrays live beside `arrays`, and functions run there.
+
+        `arrays` are the backend's own, those that the user passed. Raises
+        ValueError if they live on different devices.
         """
         ...
 

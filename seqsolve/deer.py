@@ -13,6 +13,7 @@ from seqsolve._fused import FusedNewton
 from seqsolve._march import march_block
 from seqsolve._newton import ROUNDING_LEVEL, Newton
 from seqsolve._outcome import ON_FAILURE, Reporter, conclude
+from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve.backend import Array
 from seqsolve.jacobian import Hutchinson, Structure
@@ -42,6 +43,7 @@ class DeerOptions(TypedDict, total=False):
     progress: bool
 
 
+@placed
 def deer(
     f: Any,
     jac: Callable[[Array, Tree], Array] | str | Hutchinson | None,
@@ -112,8 +114,8 @@ def deer(
     window : int, optional
         Steps solved together; memory is bounded by it. Default: the backend's
         choice, which is 1 where the batch alone keeps it busy and no
-        `linear_solver` is named. 1 steps through time, vectorised over the
-        batch: no iterations, no Jacobians.
+        `linear_solver` is named, halved as often as memory asks for it. 1 steps
+        through time, vectorised over the batch: no iterations, no Jacobians.
     damping : float
         In [0, 1): scales the Jacobian by ``1 - damping``, from Newton's method
         towards Jacobi's.
@@ -144,6 +146,8 @@ def deer(
         The backend cannot run here.
     ConvergenceError
         With ``on_failure="raise"``.
+    MemoryError
+        A given `window` does not fit in memory; the message says which might.
 
     References
     ----------
@@ -183,8 +187,9 @@ def deer(
     if initial_guess is not None:
         initial_guess = _checks.guess("initial_guess", initial_guess, problem.shape, problem.dtype)
     structure = problem.structure
+    least_window = 1
     if window is not None:
-        window = _checks.integer("window", window, 1)
+        window = least_window = _checks.integer("window", window, 1)
     elif method == "auto":
         window = problem.window(problem.n_jacobian(structure))
     else:
@@ -202,6 +207,7 @@ def deer(
             solve,
             span,
             reporter,
+            least_window=least_window,
             guess=initial_guess,
             on_failure=on_failure,
             out=out,

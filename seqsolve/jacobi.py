@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve._sweeps import Sweeper, TriangularMap
 from seqsolve.backend import Array
@@ -60,6 +61,7 @@ def triangular_map(
     return TriangularMap(Problem(f, None, x, y0, backend=backend, n_steps=n_steps))
 
 
+@placed
 def jacobi(
     h: Callable[[Array, slice], Array],
     guess: Any,
@@ -139,6 +141,7 @@ def jacobi(
     return sweeper.solve(size, maxiter, on_failure, out, callback, progress)
 
 
+@placed
 def gauss_seidel(
     h: Callable[[Array, slice], Array],
     guess: Any,
@@ -177,6 +180,7 @@ def gauss_seidel(
     return sweeper.solve(1, None, on_failure, out, callback, progress)
 
 
+@placed
 def gs_jacobi(
     h: Callable[[Array, slice], Array],
     guess: Any,
@@ -227,6 +231,7 @@ def gs_jacobi(
     return sweeper.solve(size, maxiter, on_failure, out, callback, progress)
 
 
+@placed
 def jacobi_gs(
     h: Callable[[Array, slice], Array],
     guess: Any,

@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsolve import _replay
+from seqsolve._placement import placed
 from seqsolve.solution import Solution
 
 __all__ = ["lyapunov_exponent"]
 
 
+@placed
 def lyapunov_exponent(solution: Solution) -> npt.NDArray[np.float64]:
     """Return the largest Lyapunov exponent along a solved trajectory.
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve.backend import Array, Backend
 from seqsolve.jacobian import structure_of
 
 __all__ = ["cyclic_reduction", "linear_recurrence"]
 
 
+@placed
 def linear_recurrence(
     A: Any,
     b: Any,

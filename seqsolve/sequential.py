@@ -7,6 +7,7 @@ from typing import Any
 from seqsolve._driver import drive
 from seqsolve._march import march_block
 from seqsolve._outcome import Reporter
+from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve.solution import Solution
 from seqsolve.step import Tree
@@ -14,6 +15,7 @@ from seqsolve.step import Tree
 __all__ = ["sequential"]
 
 
+@placed
 def sequential(
     f: Any,
     x: Tree,

@@ -54,7 +54,7 @@ class Batch(Benchmark):
     """Sixteen sequences, on threads."""
 
     param_names = ("backend", "n")
-    params = (("numba",), (4, 16))
+    params = (("numba",), (1, 4, 16))
 
     def prepare(self, n: int) -> None:
         cell, self.x, self.y0 = gru_problem(n, N_STEPS // 10, (16,))

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import cupy
+import numpy as np
 import numpy.typing as npt
 
 from seqsolve.backend import Array
 from seqsolve.portable import PortableBackend
+from seqsolve_cupy import cyclic_reduction, memory, newton, recurrence, residual, wide
+from seqsolve_cupy.placement import common_device
 
 
 class CupyBackend(PortableBackend):
-    """CuPy arrays on an NVIDIA GPU."""
+    """CuPy arrays on NVIDIA GPUs; the primitives are kernels on the current stream.
+
+    Each runs on the device of its arguments. What comes from the host goes to
+    the current device.
+    """
 
     def __init__(self) -> None:
         super().__init__("cupy", cupy)
 
     def describe(self) -> Mapping[str, str]:
-        """Return the versions and the device."""
+        """Return the versions and the current device."""
         runtime = cupy.cuda.runtime
         device = cupy.cuda.Device()
         properties = runtime.getDeviceProperties(device.id)
@@ -32,6 +40,11 @@ class CupyBackend(PortableBackend):
             "memory": f"{properties['totalGlobalMem'] / 2**30:.0f} GiB",
         }
 
+    def placed(self, arrays: Sequence[Array]) -> AbstractContextManager[Any]:
+        """Return the device that all `arrays` live on, as a context."""
+        device: AbstractContextManager[Any] = common_device(*arrays)
+        return device
+
     def to_numpy(self, a: Array) -> npt.NDArray[Any]:
         """Return `a` in host memory; waits for the work on the current stream."""
         on_host: npt.NDArray[Any] = cupy.asnumpy(a)
@@ -40,6 +53,57 @@ class CupyBackend(PortableBackend):
     def synchronize(self) -> None:
         """Wait for the work on the current stream."""
         cupy.cuda.get_current_stream().synchronize()
+
+    def default_window(
+        self, *, n_steps: int, n_batch: int, n_state: int, n_jacobian: int, dtype: Any
+    ) -> int:
+        """Return a window that fits the free memory; 1 where the batch fills the device."""
+        return memory.default_window(
+            n_steps=n_steps,
+            n_batch=n_batch,
+            n_state=n_state,
+            n_jacobian=n_jacobian,
+            itemsize=np.dtype(dtype).itemsize,
+        )
+
+    def linear_recurrence(
+        self,
+        A: Array,
+        b: Array,
+        y0: Array | None,
+        *,
+        reverse: bool,
+        transpose: bool,
+        method: str,
+        out: Array | None,
+    ) -> Array:
+        """Solve the recurrence; ``"auto"`` is the scan."""
+        with common_device(A, b, y0, out):
+            if method == "sequential":
+                return super().linear_recurrence(
+                    A, b, y0, reverse=reverse, transpose=transpose, method=method, out=out
+                )
+            y = cupy.empty(b.shape, dtype=b.dtype) if out is None else out
+            if y.size:
+                solver = cyclic_reduction if method == "cyclic_reduction" else recurrence
+                solver = solver if solver.applies(A, b) else wide
+                solver.solve(A, b, y0, reverse=reverse, transpose=transpose, out=y)
+            return y
+
+    def residual_test(
+        self, y: Array, fy: Array, rtol: float, atol: Array
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Return each sequence's first failing step and largest residual."""
+        with common_device(y, fy, atol):
+            return residual.residual_test(y, fy, rtol, atol)
+
+    def newton_update(self, A: Array, fy: Array, y: Array, *, method: str) -> None:
+        """Advance the iterate in place."""
+        with common_device(A, fy, y):
+            if method in ("auto", "scan") and recurrence.applies(A, y):
+                newton.newton_update(A, fy, y)
+            else:
+                super().newton_update(A, fy, y, method=method)
 
 
 def _dotted(version: int) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from seqsolve.backend import FusedOutcome
 from seqsolve.portable import PortableBackend
+from seqsolve.random import NoiseStream
 from seqsolve_numba import threads
 
 NDArray: TypeAlias = npt.NDArray[Any]
@@ -157,6 +158,17 @@ class NumbaBackend(PortableBackend):
             block_size=block_size,
         )
         return outcome
+
+    def add_noise(self, z: NDArray, sigma: float, stream: NoiseStream, copies: range) -> NDArray:
+        """Return ``z + sigma eps``, in one compiled pass."""
+        noisy: NDArray = _compiled().noise.add_noise(z, sigma, stream, copies)
+        return noisy
+
+    def weigh_noise(
+        self, weights: NDArray, stream: NoiseStream, copies: range, out: NDArray
+    ) -> None:
+        """Add ``sum_k weights[k] eps[k]`` to `out`, in one compiled pass."""
+        _compiled().noise.weigh_noise(weights, stream, copies, out)
 
 
 @functools.cache

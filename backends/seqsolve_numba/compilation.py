@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numba
@@ -25,6 +26,9 @@ UNROLL = 300
 
 #: Nothing is allocated in compiled code, so no references are counted.
 OPTIONS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "_nrt": False}
+
+#: Every operation is rounded by itself, in the order in which it is written.
+EXACT: dict[str, Any] = {**OPTIONS, "fastmath": False}
 
 #: A compiled function, called with arrays and numbers.
 Kernel = Callable[..., None]
@@ -51,6 +55,7 @@ def compile_kernel(
     content: str | None,
     *,
     unroll: int = UNROLL,
+    options: Mapping[str, Any] = MappingProxyType(OPTIONS),
 ) -> Kernel:
     """Compile `function` for one signature.
 
@@ -66,13 +71,15 @@ def compile_kernel(
     unroll : int
         Unroll loops of known length up to so many instructions. The loop
         around an unrolled one can become a loop of vector instructions.
+    options : mapping
+        Numba's options: what arithmetic may be changed.
 
     Returns
     -------
     callable
         The compiled function. It releases the interpreter lock.
     """
-    dispatcher = numba.njit(nogil=True, **OPTIONS)(function)
+    dispatcher = numba.njit(nogil=True, **options)(function)
     if content is not None:
         try:
             dispatcher._cache = _Cache(function, f"{content} {_sources()}")

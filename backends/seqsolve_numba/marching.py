@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from seqsolve_numba import abreast, speculation
 from seqsolve_numba.compilation import writable
 from seqsolve_numba.specialization import NDArray, Specialization
-from seqsolve_numba.threads import over_sequences
+from seqsolve_numba.threads import n_threads, over_sequences
 
 #: A loop over a few dozen states unrolls, the loop of such loops over more than two does not:
 #: it becomes a loop of vector instructions.
 UNROLL = 600
+
+#: A sequence is stepped in so many pieces by each thread.
+PIECES = 16
 
 
 def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> None:
@@ -30,13 +34,23 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
     y : array, shape (n_steps + 1, n_batch, n_state)
         Its first step is given.
     """
-    kernel = special.kernel(
-        "march",
-        _build,
-        (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp),
-        unroll=UNROLL,
-    )
-    over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
+    arguments = (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp)
+
+    def advance(x: NDArray, y: NDArray) -> None:
+        if abreast.pays(special, y.shape[1]):
+            kernel = special.kernel("abreast", abreast.build, arguments, unroll=abreast.UNROLL)
+        else:
+            kernel = special.kernel("march", _build, arguments, unroll=UNROLL)
+        over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
+
+    done = speculation.solve(advance, x, y, _n_pieces(special)) if y.shape[1] == 1 else 0
+    advance(x[done:], y[done:])
+
+
+def _n_pieces(special: Specialization) -> int:
+    """Return in how many pieces to step one sequence: those that go abreast, on all threads."""
+    abreast_pieces = PIECES if abreast.pays(special, PIECES) else 1
+    return abreast_pieces * n_threads()
 
 
 def _build(special: Specialization) -> Any:

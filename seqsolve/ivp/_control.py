@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqsolve.ivp._method import Attempt, Method, NDArray, Points
+from seqsolve.ivp._method import Attempt, Method, NDArray, Points, rms
 from seqsolve.ivp._rhs import RightHandSide
 
 
@@ -44,9 +44,17 @@ class Control:
 
     def errors(self, at: Points, made: Attempt) -> NDArray:
         """Return each step's error, in units of the tolerance; infinite where there is none."""
-        scale = self.atol + self.rtol * np.maximum(np.abs(at.y), np.abs(made.y))
-        size = self.method.norm(made.error, scale)
+        size = self.method.norm(made.error, self._scale(at, made))
         return np.where(np.isfinite(size) & np.isfinite(made.y).all(axis=1), size, np.inf)
+
+    def sizes(self, change: NDArray, at: Points, made: Attempt) -> NDArray:
+        """Return the sizes of changes of new states, likewise."""
+        size = rms(change / self._scale(at, made))
+        return np.where(np.isfinite(size), size, np.inf)
+
+    def _scale(self, at: Points, made: Attempt) -> NDArray:
+        scale: NDArray = self.atol + self.rtol * np.maximum(np.abs(at.y), np.abs(made.y))
+        return scale
 
     def factor(self, error: NDArray) -> NDArray:
         """Return by what to multiply steps so that their errors become those tolerated."""

@@ -71,11 +71,20 @@ class ExplicitRungeKutta(Method):
         return self.state(at, K, self.b), lambda: self._jacobian(rhs, at, K)
 
     def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
-        """Pull cotangents back through the stages, the last first."""
-        A, c, weights = self.A, self.c, self.b[:, None]
-        if theta is not None:
-            A, c, B = self.extended()
-            weights = B @ theta ** np.arange(B.shape[1])[:, None]
+        """Pull cotangents of the new states or of the interpolants back."""
+        if theta is None:
+            return self.pull_step(rhs, at, w)
+        A, c, B = self.extended()
+        return self._pull(rhs, at, A, c, B @ theta ** np.arange(B.shape[1])[:, None], w)
+
+    def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
+        """Pull cotangents of the new states back."""
+        return self._pull(rhs, at, self.A, self.c, self.b[:, None], w)
+
+    def _pull(
+        self, rhs: RightHandSide, at: Points, A: NDArray, c: NDArray, weights: NDArray, w: NDArray
+    ) -> Pullback:
+        """Pull cotangents back through the stages of a tableau, the last first."""
         K = stacked(len(c), at.y)
         K[0] = rhs(at.t, at.y, at.lane)
         t, Y, J = self._along(rhs, at, self.continued(rhs, at, K, A, c, 1), A, c)

@@ -8,7 +8,9 @@ from seqsolve.ivp._control import Control
 from seqsolve.ivp._method import NDArray, rms
 
 
-def first_steps(control: Control, t: float, y: NDArray, f: NDArray, lane: NDArray) -> NDArray:
+def first_steps(
+    control: Control, t: float, y: NDArray, f: NDArray, lane: NDArray | None = None
+) -> NDArray:
     """Return sizes ``(m,)`` for the first steps, from the sizes of the first two derivatives.
 
     References
@@ -19,13 +21,17 @@ def first_steps(control: Control, t: float, y: NDArray, f: NDArray, lane: NDArra
     span = abs(control.end - t)
     if span == 0:
         return np.zeros(len(y))
+    mass = control.rhs.mass
+    inverse = None if mass is None else np.linalg.pinv(mass).T
     scale = control.atol + control.rtol * np.abs(y)
     scale = np.where(scale > 0, scale, np.finfo(float).tiny)
+    f = f if inverse is None else f @ inverse
     d0, d1 = rms(y / scale), rms(f / scale)
     h0 = np.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1)
     h0 = np.minimum(h0, span)
     moved = control.direction * h0
     f1 = control.rhs(t + moved, y + moved[:, None] * f, lane)
+    f1 = f1 if inverse is None else f1 @ inverse
     largest = np.maximum(d1, rms((f1 - f) / scale) / h0)
     order = control.method.error_order + 1
     h1 = np.where(largest <= 1e-15, np.maximum(1e-6, h0 * 1e-3), (0.01 / largest) ** (1 / order))

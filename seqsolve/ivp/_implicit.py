@@ -69,7 +69,7 @@ class ImplicitRungeKutta(Method):
             running, G, h = running[finite], G[finite], h[finite]
             if not running.size:
                 break
-            d = _solve(rhs, self._matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
+            d = linear_solve(rhs, self._matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
             d = d.reshape(-1, s, n)
             Z[running] += d
             limit = TOLERANCE * np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
@@ -84,14 +84,9 @@ class ImplicitRungeKutta(Method):
         Z, _ = self.stages(rhs, at)
         return self._jacobian(rhs, at, self._jacobians(rhs, self._places(at, Z), None, len(self.c)))
 
-    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
-        """Pull cotangents back through the stages of the step, and of that of half the size."""
-        if theta is None:
-            return self.pull_stages(rhs, at, w, self._last(w))
-        theta = theta[:, None]
-        half, end = 4 * theta * (1 - theta) * w, theta * (2 * theta - 1) * w
-        through_half = self.pull_stages(rhs, at._replace(h=at.h / 2), w, self._last(half))
-        return through_half.joined(self.pull_stages(rhs, at, 0 * w, self._last(end)))
+    def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
+        """Pull cotangents of the new states back through the stages."""
+        return self.pull_stages(rhs, at, w, self._last(w))
 
     def _last(self, w: NDArray) -> NDArray:
         """Return cotangents of the stages where the last has some."""
@@ -108,7 +103,7 @@ class ImplicitRungeKutta(Method):
         t, points, lane = places = self._places(at, Z)
         J = self._jacobians(rhs, places, None, s)
         M = self._matrix(rhs, J, at.h).swapaxes(1, 2)
-        mu = _solve(rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
+        mu = linear_solve(rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
         F_bar = at.h[:, None, None] * (self.A.T @ mu)
         back = np.einsum("mikl,mik->ml", J, F_bar)
         return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)
@@ -131,7 +126,7 @@ class ImplicitRungeKutta(Method):
         m, s, n = J.shape[:3]
         J = np.where(np.isfinite(J), J, 0)
         right = at.h[:, None, None, None] * np.einsum("ij,mjkl->mikl", self.A, J)
-        dZ = _solve(rhs, self._matrix(rhs, J, at.h), right.reshape(m, s * n, n))
+        dZ = linear_solve(rhs, self._matrix(rhs, J, at.h), right.reshape(m, s * n, n))
         jacobian: NDArray = np.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
         return jacobian
 
@@ -148,13 +143,14 @@ class ImplicitRungeKutta(Method):
         return Z if rhs.mass is None else Z @ rhs.mass.T
 
 
-def _solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
+def linear_solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
     """Solve many linear systems; NaN for all of them where one is singular."""
     rhs.nlu += len(M)
     try:
         return np.linalg.solve(M, b)
     except np.linalg.LinAlgError:
-        good = np.linalg.cond(M) < 1 / np.finfo(float).eps
+        good = np.asarray(np.isfinite(M).all(axis=(1, 2)))
+        good[good] = np.linalg.cond(M[good]) < 1 / np.finfo(float).eps
         x = np.full(b.shape, np.nan, b.dtype)
         x[good] = np.linalg.solve(M[good], b[good])
         return x

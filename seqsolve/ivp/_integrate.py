@@ -8,18 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqsolve.ivp._control import Control
-from seqsolve.ivp._march import Piece, first_step, march
-from seqsolve.ivp._method import NDArray
+from seqsolve.ivp._cruise import cruise, loosened
+from seqsolve.ivp._dense import DenseOutput
+from seqsolve.ivp._first_step import first_steps
+from seqsolve.ivp._march import Piece, march
+from seqsolve.ivp._method import NDArray, rms
 from seqsolve.ivp._refine import refine
 
-#: Relative tolerance of the coarse pass.
-COARSE_RTOL = 1e-2
+#: Crude steps of the first, the shortest and the longest stretch.
+_FIRST, _SHORTEST, _LONGEST = 128, 8, 1024
 
-#: Where the coarse pass would be looser by less than this, the steps are made one by one.
-WORTHWHILE = 100.0
+#: Steps of the result at most, for each of the crude ones that a stretch may have.
+_FINER = 64
 
-#: Coarse steps of the first, the shortest and the longest stretch.
-_FIRST, _SHORTEST, _LONGEST = 32, 8, 1024
+#: A crude trajectory is followed as long as it is off by less than this, in units of its tolerance.
+_NEAR = 100.0
 
 
 @dataclass
@@ -47,40 +50,51 @@ def integrate(
 ) -> Iterator[Piece]:
     """Yield the trajectory in stretches, in the order of time.
 
-    Each stretch begins with a coarse pass, step by step with loose tolerances.
-    Its solution is refined until all steps meet the tolerances, all at once.
-    A stretch ends where Newton's method does; where it does not converge at all,
-    a few steps are made one after the other.
+    Each stretch begins with a crude trajectory, which is refined until all steps
+    meet the tolerances, all at once. A stretch ends where Newton's method does;
+    where it does not converge at all, a few steps are made one after the other.
     """
-    loosening = COARSE_RTOL / float(control.rtol.min())
-    if loosening < WORTHWHILE:
-        loosening = 1.0
-    size = first_step(control, t, y, loosening) if h is None else h
-    length = _FIRST
+    if h is None:
+        f = control.rhs(np.array([t]), y[None])
+        size = float(first_steps(loosened(control, y), t, y[None], f)[0])
+    else:
+        size = h
+    length, crude = _FIRST, None
     while (control.end - t) * control.direction > 0:
-        fine, stop = None, control.end
-        if loosening > 1:
-            coarse = march(control, t, y, size, loosening=loosening, n_steps=length, dense=False)
-            if len(coarse.errors):
-                fine = refine(control, coarse, loosening)
-                if fine is None and len(coarse.errors) > 2 * _SHORTEST:
-                    coarse = coarse.head(len(coarse.errors) // 4)
-                    fine = refine(control, coarse, loosening)
-                stop = float(coarse.t[min(_SHORTEST, len(coarse.errors))])
-        if fine is not None:
+        if crude is None:
+            crude = cruise(loosened(control, y), t, y, size, length)
+        fine = None if crude is None else refine(control, crude, t, y, _FINER * length)
+        if fine is not None and crude is not None:
             progress.together += len(fine.errors)
-            covered = int(np.sum((coarse.t - fine.t[-1]) * control.direction < 0))
-            whole = covered == len(coarse.errors)
-            size = coarse.next_step if whole else float(abs(np.diff(coarse.t)[covered - 1]))
-            length = min(2 * length, _LONGEST) if whole else max(_SHORTEST, covered)
+            t, y = float(fine.t[-1]), fine.y[-1]
+            if t == crude.t[-1]:
+                size, length, crude = crude.next_step, min(2 * length, _LONGEST), None
+            elif _follows(control, crude, t, y):
+                length = min(2 * length, _LONGEST)
+            else:
+                passed = int(np.sum((crude.t - t) * control.direction < 0))
+                size = float(abs(crude.t[passed] - crude.t[passed - 1]))
+                length, crude = max(_SHORTEST, passed), None
+        elif crude is not None and len(crude.errors) > 2 * _SHORTEST:
+            crude = crude.head(len(crude.errors) // 4) if crude.t[0] == t else None
+            continue
         else:
-            fine = march(control, t, y, size, stop=stop)
+            stop = None if crude is None else float(crude.t[min(_SHORTEST, len(crude.errors))])
+            fine = march(control, t, y, size, n_steps=_FIRST, stop=stop)
             progress.one_by_one += len(fine.errors)
-            size, length = fine.next_step, 2 * _SHORTEST
-            if loosening > 1 and fine.complete:
+            size, length, crude = fine.next_step, 2 * _SHORTEST, None
+            if fine.complete:
                 progress.fell_back.append((t, float(fine.t[-1])))
+            elif fine.t[-1] == t:
+                progress.failed = True
+            t, y = float(fine.t[-1]), fine.y[-1]
         yield fine
-        if not fine.complete and fine.t[-1] == t:
-            progress.failed = True
+        if progress.failed:
             return
-        t, y = float(fine.t[-1]), fine.y[-1]
+
+
+def _follows(control: Control, crude: Piece, t: float, y: NDArray) -> bool:
+    """Return whether a crude trajectory is near a state, and so a guess of what comes."""
+    asked = loosened(control, y)
+    away = DenseOutput(crude.t, crude.coefficients).rows(np.array([t]))[0] - y
+    return bool(rms(away / (asked.atol + asked.rtol * np.abs(y))) <= _NEAR)

@@ -11,9 +11,8 @@ from seqsolve.ivp._method import Attempt, NDArray, Points
 
 _SHRINK, _GROW = 0.2, 10.0
 
-#: Steps are this much shorter than their errors ask for; in a coarse pass, where a rejected step
-#: costs more than a short one, by more.
-_SAFETY, _COARSE_SAFETY = 0.9, 0.8
+#: Steps are this much shorter than their errors ask for.
+_SAFETY = 0.9
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,6 @@ class Piece:
     next_step: float
     complete: bool
 
-    @property
-    def at(self) -> Points:
-        """Where the steps begin."""
-        return Points(self.t[:-1], np.diff(self.t), self.y[:-1])
-
     def head(self, n_steps: int) -> Piece:
         """Return the first steps."""
         return Piece(
@@ -67,12 +61,10 @@ def march(
     y: NDArray,
     h: float,
     *,
-    loosening: float = 1.0,
     n_steps: int | None = None,
     stop: float | None = None,
-    dense: bool = True,
 ) -> Piece:
-    """Integrate step by step, with errors of at most `loosening` tolerances.
+    """Integrate step by step.
 
     Parameters
     ----------
@@ -80,14 +72,10 @@ def march(
         What to integrate, how accurately.
     t, y, h
         Where to begin, and the size of the first step.
-    loosening : float
-        What errors are tolerated, in units of the tolerance.
     n_steps : int, optional
         Steps at most.
     stop : float, optional
         Where to stop; by default the end of the integration.
-    dense : bool
-        Whether the interpolant is needed to the method's order.
     """
     end = control.end if stop is None else stop
     ts, ys = [t], [y]
@@ -96,7 +84,7 @@ def march(
     f: NDArray | None = None
     complete = True
     while (end - ts[-1]) * control.direction > 0 and (n_steps is None or len(made) < n_steps):
-        attempt, step, error, h = _one(control, ts[-1], ys[-1], h, f, loosening, end, dense)
+        attempt, step, error, h = _one(control, ts[-1], ys[-1], h, f, end)
         if attempt is None:
             complete = False
             break
@@ -121,9 +109,7 @@ def _one(
     y: NDArray,
     h: float,
     f: NDArray | None,
-    loosening: float,
     end: float,
-    dense: bool,
 ) -> tuple[Attempt | None, float, float, float]:
     """Return an accepted step, its end, its error, and the size of the next step."""
     h = min(h, control.max_step)
@@ -135,45 +121,24 @@ def _one(
         if (t_new - end) * control.direction > 0:
             t_new = end
         at = Points(np.array([t]), np.array([t_new - t]), y[None])
-        attempt = control.attempt(at, f=f, dense=dense)
+        attempt = control.attempt(at, f=f)
         error = float(control.errors(at, attempt)[0])
-        factor = (_SAFETY if loosening == 1 else _COARSE_SAFETY) * float(
-            control.factor(np.array(error / loosening))
-        )
+        factor = _SAFETY * float(control.factor(np.array(error)))
         size = abs(t_new - t)
-        if error <= loosening:
+        if error <= 1:
             return attempt, t_new, error, size * min(1.0 if rejected else _GROW, factor)
         h = size * max(_SHRINK, factor)
         rejected = True
     return None, t, np.inf, h
 
 
-def first_step(control: Control, t: float, y: NDArray, loosening: float) -> float:
-    """Return a size for the first step, from the sizes of the first two derivatives.
-
-    References
-    ----------
-    .. [1] E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential
-       Equations I", section II.4.
-    """
-    span = abs(control.end - t)
-    if span == 0:
-        return 0.0
-    rhs, order = control.rhs, control.method.error_order
-    scale = (control.atol + control.rtol * np.abs(y)) * loosening
-    scale = np.where(scale > 0, scale, np.finfo(float).tiny)
-    f0 = rhs(np.array([t]), y[None])[0]
-    d0, d1 = _size(y / scale), _size(f0 / scale)
-    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
-    h0 = min(h0, span)
-    y1 = y + control.direction * h0 * f0
-    f1 = rhs(np.array([t + control.direction * h0]), y1[None])[0]
-    d2 = _size((f1 - f0) / scale) / h0
-    largest = max(d1, d2)
-    h1 = max(1e-6, h0 * 1e-3) if largest <= 1e-15 else (0.01 / largest) ** (1 / (order + 1))
-    size = min(100 * h0, h1, span, control.max_step)
-    return size if np.isfinite(size) and size > 0 else min(1e-6, span)
-
-
-def _size(a: NDArray) -> float:
-    return float(np.sqrt(np.mean(np.abs(a) ** 2)))
+def joined(parts: list[Piece]) -> Piece:
+    """Return stretches that follow each other as one."""
+    return Piece(
+        np.concatenate([parts[0].t[:1], *(p.t[1:] for p in parts)]),
+        np.concatenate([parts[0].y[:1], *(p.y[1:] for p in parts)]),
+        np.concatenate([p.coefficients for p in parts], axis=1),
+        np.concatenate([p.errors for p in parts]),
+        parts[-1].next_step,
+        parts[-1].complete,
+    )

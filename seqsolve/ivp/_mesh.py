@@ -5,21 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from seqsolve.ivp._control import Control
-from seqsolve.ivp._march import Piece
 from seqsolve.ivp._method import NDArray
 
 #: By how much one refinement may shrink or grow a step.
 _SHRINK, _GROW = 1 / 64, 4.0
 
 #: Steps are this much shorter than their estimated errors ask for.
-_SAFETY = 0.7
+_SAFETY = 0.6
 
 #: Splitting moves no other steps; where more than this part of them fails, all are moved.
 _FEW = 0.1
 
 
-def refined(control: Control, piece: Piece, loosening: float) -> NDArray | None:
-    """Return the mesh on which to solve next, or None if its steps would be too small.
+def refined(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+    """Return the mesh on which to solve next.
 
     Where few steps fail, those are split. Otherwise all points move, so that
     the steps' errors become alike.
@@ -27,36 +26,39 @@ def refined(control: Control, piece: Piece, loosening: float) -> NDArray | None:
     Parameters
     ----------
     control : Control
-        Tolerances, and how errors follow the step size.
-    piece : Piece
-        The last solution, with its errors.
-    loosening : float
-        What errors are tolerated, in units of the tolerance.
+        How errors follow the step size.
+    t : ndarray, shape (m + 1,)
+        The last mesh.
+    error : ndarray, shape (m,)
+        The errors on it, in units of what is tolerated.
+    most : int
+        Steps at most; where more are needed, the mesh ends earlier.
     """
-    error = piece.errors / loosening
-    fails = error > 1
-    if 0 < fails.mean() <= _FEW:
-        t = _split(control, piece.t, error)
-    else:
-        t = _equidistributed(control, piece.t, error)
-    return t if (np.abs(np.diff(t)) > control.smallest_step(t[:-1])).all() else None
+    few = 0 < (error > 1).mean() <= _FEW
+    return (fitted if few else equidistributed)(control, t, error, most)
 
 
-def _split(control: Control, t: NDArray, error: NDArray) -> NDArray:
+def fitted(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+    """Return a mesh with the steps split that fail, or its first `most` steps."""
     factor = np.clip(_SAFETY * control.factor(error), _SHRINK, 1 / 2)
-    parts = np.where(error > 1, np.ceil(1 / factor), 1)
-    steps = np.arange(t.size)
+    return split(t, np.where(error > 1, np.ceil(1 / factor), 1), most)
+
+
+def split(t: NDArray, parts: NDArray, most: int) -> NDArray:
+    """Return a mesh with each step in so many parts, or its first `most` steps."""
     position = np.concatenate([[0], np.cumsum(parts)])
-    return _between(t, np.interp(np.arange(int(position[-1]) + 1), position, steps))
+    n_steps = int(min(position[-1], most))
+    return _between(t, np.interp(np.arange(n_steps + 1), position, np.arange(t.size)))
 
 
-def _equidistributed(control: Control, t: NDArray, error: NDArray) -> NDArray:
+def equidistributed(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+    """Return a mesh whose steps all have about the tolerated error, or its first `most` steps."""
     h = np.abs(np.diff(t))
     wanted = h * np.clip(_SAFETY * control.factor(error), _SHRINK, _GROW)
     wanted = np.minimum(_without_peaks(wanted), control.max_step)
     position = np.concatenate([[0], np.cumsum(h / wanted)])
-    n_steps = max(1, int(np.ceil(position[-1] * (1 - 1e-12))))
-    levels = np.linspace(0, position[-1], n_steps + 1)
+    n_steps = max(1.0, np.ceil(position[-1] * (1 - 1e-12)))
+    levels = np.arange(int(min(n_steps, most)) + 1) * (position[-1] / n_steps)
     return _between(t, np.interp(levels, position, np.arange(t.size)))
 
 
@@ -76,7 +78,8 @@ def _without_peaks(sizes: NDArray) -> NDArray:
 
 
 def _between(t: NDArray, index: NDArray) -> NDArray:
-    """Return times at fractional indices of a mesh, its ends included."""
+    """Return times at fractional indices of a mesh, its end exactly."""
     new = np.interp(index, np.arange(t.size), t)
-    new[0], new[-1] = t[0], t[-1]
+    if index[-1] >= (t.size - 1) * (1 - 1e-12):
+        new[-1] = t[-1]
     return new

@@ -111,11 +111,14 @@ class Method(ABC):
         Order of convergence.
     error_order : int
         The estimated local error is proportional to ``h ** (error_order + 1)``.
+    takes_mass : bool
+        Whether it solves equations with a mass matrix, which may be singular.
     """
 
     name: str
     order: int
     error_order: int
+    takes_mass: bool = False
 
     @abstractmethod
     def step(self, rhs: RightHandSide, at: Points) -> NDArray:
@@ -129,7 +132,6 @@ class Method(ABC):
         """Return the Jacobians ``(m, n, n)`` of the new states, as exact as can be."""
         return self.linearize(rhs, at)[1]()
 
-    @abstractmethod
     def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
         """Pull cotangents back through the steps.
 
@@ -145,6 +147,18 @@ class Method(ABC):
         w : ndarray, shape (m, n)
             Cotangents.
         """
+        if theta is None:
+            return self.pull_step(rhs, at, w)
+        # The parabola is y0 + 4 s (1 - s) (middle - y0) + s (2 s - 1) (end - y0).
+        s = theta[:, None]
+        middle, end = 4 * s * (1 - s) * w, s * (2 * s - 1) * w
+        through = self.pull_step(rhs, at._replace(h=at.h / 2), middle)
+        through = through.joined(self.pull_step(rhs, at, end))
+        return through._replace(y=through.y + w - middle - end)
+
+    @abstractmethod
+    def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
+        """Pull cotangents of the new states back, ``(m, n)``."""
 
     def attempt(
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True

@@ -1,166 +1,153 @@
-"""From a loosely solved stretch to one that meets the tolerances, all steps at once."""
+"""From a crude trajectory to one that meets the tolerances, all steps at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
-from seqsolve._driver import drive
-from seqsolve._newton import Newton
-from seqsolve._outcome import Reporter
-from seqsolve._problem import Problem
 from seqsolve.ivp._control import Control
+from seqsolve.ivp._cruise import RTOL
 from seqsolve.ivp._dense import DenseOutput
+from seqsolve.ivp._lifted import Update, lifted
 from seqsolve.ivp._march import Piece
-from seqsolve.ivp._mesh import refined
-from seqsolve.ivp._method import Attempt, Method, NDArray, Points
-from seqsolve.ivp._rhs import RightHandSide
-from seqsolve.solution import Solution
+from seqsolve.ivp._mesh import refined, split
+from seqsolve.ivp._method import NDArray
 
-#: The tolerance is approached by this factor from one mesh to the next.
-LEVEL = 1e4
-
-#: Meshes to try.
-MAX_MESHES = 24
-
-#: Newton iterations; where more are needed, shorter stretches are the better way.
-MAXITER = 10
+#: Meshes, and iterations on one; where more are needed, shorter stretches are the better way.
+MAX_MESHES, MAXITER = 24, 10
 
 #: Fewer steps than these are not worth solving together.
 _FEWEST = 8
 
-#: The recurrence is solved to this fraction of the tolerance, rounding errors permitting.
-FRACTION, ROUNDING = 1e-3, 1e-13
+#: A step is solved when alone it would move by less than this, in units of the tolerance, rounding
+#: errors permitting.
+FRACTION, ROUNDING = 1e-2, 1e-13
+
+#: All its unknowns move by less than this, relatively: the error that remains goes as its square.
+_NEAR = 3e-7
+
+#: States that an iteration moves by more than this, relatively, are not worth keeping.
+_WILD = 3.0
+
+#: An error of this size, relatively, is followed by one of its square times this.
+_CURVATURE = 10.0
 
 #: Bytes of the Jacobians that are kept at a time.
 _JACOBIAN_BYTES = 2**26
 
 
-class MeshStep:
-    """The recurrence ``y[i + 1] = step(y[i]; t[i], h[i])`` of a method.
-
-    Parameters
-    ----------
-    method : Method
-        The method.
-    rhs : RightHandSide
-        The equation.
-    """
-
-    jac_structure = "dense"
-
-    def __init__(self, method: Method, rhs: RightHandSide) -> None:
-        self.method, self.rhs = method, rhs
-
-    def __call__(self, y_prev: NDArray, x: Any, /) -> NDArray:
-        """Return the new states."""
-        return self.bind(x)(y_prev)
-
-    def bind(self, x: Any, /) -> BoundMeshStep:
-        """Return the step on some part of the mesh."""
-        return BoundMeshStep(self, *x)
-
-
-class BoundMeshStep:
-    """A method's step on some part of the mesh."""
-
-    def __init__(self, step: MeshStep, t: NDArray, h: NDArray) -> None:
-        self._step, self._t, self._h = step, t, h
-
-    def __call__(self, y_prev: NDArray, /) -> NDArray:
-        """Return the new states."""
-        return self._step.method.step(self._step.rhs, Points(self._t, self._h, y_prev))
-
-    def linearize(self, y_prev: NDArray, /) -> tuple[NDArray, Callable[[], NDArray]]:
-        """Return the new states, and a function that completes the Jacobian."""
-        return self._step.method.linearize(self._step.rhs, Points(self._t, self._h, y_prev))
-
-
-def solve_on_mesh(control: Control, t: NDArray, y0: NDArray, guess: NDArray) -> Solution:
-    """Solve a method's recurrence on a mesh, from a guess of the trajectory.
-
-    Parameters
-    ----------
-    control : Control
-        The equation, the method and the tolerances.
-    t : ndarray, shape (n_steps + 1,)
-        The mesh.
-    y0 : ndarray, shape (n,)
-        The state at its beginning.
-    guess : ndarray, shape (n_steps, n)
-        Guess of the states after it.
-    """
-    n = y0.size
-    step = MeshStep(control.method, control.rhs)
-    problem = Problem(step, None, (t[:-1], np.diff(t)), y0, trusted=True)
-    typical = np.where(np.isfinite(guess), np.abs(guess), 0).max(axis=0, initial=0)
-    atol = np.maximum(FRACTION * control.atol, ROUNDING * typical) + np.finfo(float).tiny
-    newton = Newton(
-        problem=problem,
-        rtol=max(FRACTION * float(np.min(control.rtol)), ROUNDING),
-        atol=np.broadcast_to(atol, (n,)).astype(float),
-        rounding=ROUNDING,
-        maxiter=MAXITER,
-        scale=1.0,
-        method="auto",
-        reporter=Reporter(None, False, t.size - 1),
-    )
-    return drive(problem, newton.solve, steps_together(n), newton.reporter, guess=guess)
-
-
-def steps_together(n: int) -> int:
+def steps_together(n: int, stages: int = 8) -> int:
     """Return how many steps to take at a time: their Jacobians fit into some megabytes."""
-    return max(16, _JACOBIAN_BYTES // (8 * 8 * n * n))
+    return max(16, _JACOBIAN_BYTES // (8 * stages * n * n))
 
 
-def _attempt(control: Control, at: Points) -> Attempt:
-    """Make the steps of a mesh once more, for their errors and interpolants."""
-    window = steps_together(at.y.shape[1])
-    starts = range(0, len(at.t), window)
-    parts = [control.attempt(at.rows(slice(i, i + window))) for i in starts]
-    if len(parts) == 1:
-        return parts[0]
-    return Attempt(
-        np.concatenate([p.y for p in parts]),
-        np.concatenate([p.error for p in parts]),
-        np.concatenate([p.coefficients for p in parts], axis=1),
-    )
-
-
-def refine(control: Control, coarse: Piece, loosening: float) -> Piece | None:
+def refine(control: Control, crude: Piece, t: float, y: NDArray, most: int) -> Piece | None:
     """Return a stretch solved to the tolerances, or None if that cannot be done in parallel.
 
-    It ends earlier than `coarse` where Newton's method converges on a part of
-    the steps only.
+    It ends earlier than `crude` where Newton's method converges on a part of
+    the steps only, or where there are more steps than asked for or fit into memory.
+
+    Between iterations the mesh follows the errors. What is tolerated on it
+    shrinks with the square of what the iteration changed, down to the
+    tolerances: so mesh and iterate become accurate together.
 
     Parameters
     ----------
     control : Control
         What to solve, how accurately.
-    coarse : Piece
-        The stretch, its errors at most `loosening` tolerances.
-    loosening : float
-        At least 1.
+    crude : Piece
+        A trajectory with errors of about the tolerances of `loosened`.
+    t, y
+        Where to begin, on the way of `crude`.
+    most : int
+        Steps at most.
     """
-    piece, level = coarse, loosening
-    for _ in range(MAX_MESHES):
-        level = max(1.0, level / LEVEL)
-        t = refined(control, piece, level)
-        if t is None:
+    equations, rtol = lifted(control.method), float(control.rtol.min())
+    limit = StepLimit(control, equations.stability, crude)
+    most = min(most, steps_together(y.size, len(equations.c)))
+    trajectory = DenseOutput(crude.t, crude.coefficients)
+    mesh = np.append(t, crude.t[(crude.t - t) * control.direction > 0])
+    iterate = equations.sampled(limit.applied(mesh, most), y, trajectory)
+    level, solved, iterations, meshes = max(1.0, RTOL / rtol), 0, 0, 0
+    while iterations < MAXITER and meshes < MAX_MESHES:
+        update = equations.update(control.rhs, iterate)
+        change = control.sizes(update.change, update.iterate.at, update.made)
+        errors = control.errors(update.iterate.at, update.made)
+        kept = _first(~(change * rtol <= _WILD))
+        if not kept:
             return None
-        guess = DenseOutput(piece.t, piece.coefficients).rows(t[1:])
-        solution = solve_on_mesh(control, t, coarse.y[0], guess)
-        solved = int(solution.converged_steps)
-        if solved < min(_FEWEST, t.size - 1):
+        if level == 1:
+            near = control.sizes(update.moved, update.iterate.at, update.made) * rtol <= _NEAR
+            done = near & (change <= 1) & (errors <= 1) & _settled(control, update)
+            solved = _first(~done)
+            if solved == len(errors):
+                break
+        largest = float(change[:kept].max())
+        next_level = max(1.0, min(level, _CURVATURE * largest**2 * rtol))
+        fits = meshes and next_level == level and (errors <= level).all()
+        if fits and kept == len(errors):
+            iterate, iterations = update.iterate, iterations + 1
+            continue
+        level, iterations, meshes = next_level, 0, meshes + 1
+        part = update.iterate.t[: kept + 1]
+        mesh = limit.applied(refined(control, part, errors[:kept] / level, most), most)
+        if (np.abs(np.diff(mesh)) <= control.smallest_step(mesh[:-1])).any():
             return None
-        t = t[: solved + 1]
-        y = np.concatenate([coarse.y[:1], solution.y[:solved]])
-        at = Points(t[:-1], np.diff(t), y[:-1])
-        made = _attempt(control, at)
-        errors = control.errors(at, made)
-        piece = Piece(t, y, made.coefficients, errors, coarse.next_step, coarse.complete)
-        if level == 1.0 and (errors <= 1).all():
-            return piece
-    return None
+        trajectory = DenseOutput(part, update.made.coefficients[:, :kept])
+        iterate = equations.sampled(mesh, y, trajectory)
+    if solved < min(_FEWEST, len(errors)):
+        return None
+    return Piece(
+        update.iterate.t[: solved + 1],
+        update.iterate.y[: solved + 1],
+        update.made.coefficients[:, :solved],
+        errors[:solved],
+        crude.next_step,
+        crude.complete,
+    )
+
+
+def _settled(control: Control, update: Update) -> NDArray:
+    """Return which steps satisfy the method's equations."""
+    typical = np.abs(update.iterate.y).max(axis=0)
+    y = np.abs(update.made.y)
+    allowed = FRACTION * (control.atol + control.rtol * y) + ROUNDING * typical
+    settled: NDArray = (np.abs(update.defect) <= allowed).all(axis=1)
+    return settled
+
+
+class StepLimit:
+    """The largest steps with which an explicit method is stable.
+
+    Parameters
+    ----------
+    control : Control
+        The equation.
+    stability : float
+        Steps times the spectral radius of the Jacobian are at most that.
+    crude : Piece
+        A trajectory, along which the spectral radius of the Jacobian is estimated.
+    """
+
+    def __init__(self, control: Control, stability: float, crude: Piece) -> None:
+        self._sign = control.direction
+        self._interval = stability
+        self._t = self._sign * crude.t
+        if np.isfinite(self._interval):
+            J = control.rhs.jacobian(crude.t, crude.y)
+            for _ in range(3):
+                J = J @ J
+            self._radius = np.sqrt((np.abs(J) ** 2).sum(axis=(1, 2))) ** (1 / 8)
+
+    def applied(self, t: NDArray, most: int) -> NDArray:
+        """Return a mesh with the steps that are too large split, or its first `most` steps."""
+        if not np.isfinite(self._interval):
+            return t[: most + 1]
+        middle = self._sign * (t[:-1] + t[1:]) / 2
+        radius = np.interp(middle, self._t, self._radius)
+        parts = np.ceil(np.abs(np.diff(t)) * radius / self._interval)
+        return split(t, np.maximum(parts, 1), most)
+
+
+def _first(mask: NDArray) -> int:
+    """Return the index of the first True, or the size."""
+    return int(mask.argmax()) if mask.any() else mask.size

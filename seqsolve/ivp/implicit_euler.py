@@ -13,5 +13,6 @@ class ImplicitEuler(ImplicitRungeKutta):
     name = "ImplicitEuler"
     order = 1
     error_order = 1
+    takes_mass = True
     A = np.array([[1.0]])
     c = np.array([1.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqsolve.ivp._implicit import ImplicitRungeKutta, _solve
+from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve
 from seqsolve.ivp._method import Attempt, NDArray, Points, Pullback
 from seqsolve.ivp._rhs import RightHandSide
 
@@ -26,6 +26,7 @@ class Radau(ImplicitRungeKutta):
     name = "Radau"
     order = 5
     error_order = 3
+    takes_mass = True
     A = np.array(
         [
             [(88 - 7 * _R) / 360, (296 - 169 * _R) / 1800, (-2 + 3 * _R) / 225],
@@ -41,16 +42,18 @@ class Radau(ImplicitRungeKutta):
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
     ) -> Attempt:
         """Make the steps, estimating errors by the embedded formula."""
-        n = at.y.shape[1]
         Z, _ = self.stages(rhs, at)
         f = rhs(at.t, at.y, at.lane) if f is None else f
-        J = rhs.jacobian(at.t, at.y, f, at.lane)
-        h = at.h[:, None]
+        return self.made(rhs, at, Z, f, rhs.jacobian(at.t, at.y, f, at.lane))
+
+    def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
+        """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
+        n, h = at.y.shape[1], at.h[:, None]
         change = self._weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
         M = self.gamma / h[:, None] * (np.eye(n) if rhs.mass is None else rhs.mass) - J
         usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))
         M = np.where(usable[:, None, None], M, np.eye(n))
-        error = _solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
+        error = linear_solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
         y_new = at.y + Z[:, -1]
         error = np.where(usable[:, None], error, np.nan)
         return Attempt(y_new, error, self._interpolant(at.y, Z))
@@ -58,7 +61,7 @@ class Radau(ImplicitRungeKutta):
     def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
         """Pull cotangents back through the stages, on which the interpolant rests."""
         if theta is None:
-            return super().pull(rhs, at, theta, w)
+            return self.pull_step(rhs, at, w)
         weights = (theta[:, None] ** np.arange(1, 4)) @ self._polynomials()
         return self.pull_stages(rhs, at, w, weights[:, :, None] * w[:, None])
 

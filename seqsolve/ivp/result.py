@@ -72,8 +72,7 @@ class OdeResult:
         sequential solver.
     n_sequential : int
         Steps that were made one after the other because solving them together
-        failed, or because the tolerances are too loose for it to pay. For a
-        batch all of them, each a step of every trajectory.
+        failed. For a batch all of them, each a step of every trajectory.
     status : int, or ndarray of int, shape batch
         0: the end was reached; 1: a terminal event happened; -1: the
         integration could not go on.

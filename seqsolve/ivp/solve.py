@@ -15,9 +15,11 @@ from seqsolve.ivp._batch_events import BatchEvents
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._events import EventFinder, parse_events
 from seqsolve.ivp._many import solve_many
+from seqsolve.ivp._mass import check_consistent, mass_matrix
 from seqsolve.ivp._method import Method
 from seqsolve.ivp._one import solve_one
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp.deer import DEER
 from seqsolve.ivp.dop853 import DOP853
 from seqsolve.ivp.implicit_euler import ImplicitEuler
 from seqsolve.ivp.radau import Radau
@@ -29,7 +31,7 @@ from seqsolve.ivp.trapezoid import Trapezoid
 __all__ = ["METHODS", "solve_ivp"]
 
 METHODS: dict[str, type[Method]] = {
-    m.name: m for m in (RK45, DOP853, RK4, Radau, Trapezoid, ImplicitEuler)
+    m.name: m for m in (RK45, DOP853, RK4, Radau, Trapezoid, ImplicitEuler, DEER)
 }
 
 
@@ -49,16 +51,18 @@ def solve_ivp(
     jac: Any = None,
     first_step: float | None = None,
     max_step: float = np.inf,
+    mass: Any = None,
+    backend: Any = None,
 ) -> OdeResult:
     """Solve ``dy/dt = fun(t, y)``, ``y(t0) = y0``, for many times at once.
 
-    A replacement of `scipy.integrate.solve_ivp` in the same words. A coarse
-    pass, step by step with loose tolerances, finds out where steps are needed;
-    from there meshes with finer and finer steps are solved by Newton's method,
-    each mesh as one recurrence, until every step meets the tolerances. So the
-    number of calls of `fun` that wait for each other hardly grows with the
-    accuracy. With tolerances so loose that the coarse pass is most of the work
-    (`rtol` above 1e-4) the steps are made one by one.
+    A replacement of `scipy.integrate.solve_ivp` in the same words. Newton's
+    method solves for the states and the stages of many steps at once: one call
+    of `fun` takes all of them one iteration further. In a window that slides
+    along it finds a crude trajectory; from there it goes on over all times,
+    with steps that follow their errors, until every step meets the tolerances.
+    So the number of calls of `fun` that wait for each other does not grow with
+    the accuracy.
 
     Parameters
     ----------
@@ -75,10 +79,11 @@ def solve_ivp(
         Arguments that differ between trajectories are `seqsolve.ivp.Batched`.
         A batch goes through time together, every trajectory with steps of
         its own.
-    method : {"RK45", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler"} or Method
+    method : {"RK45", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler", "DEER"} or Method
         Explicit: Dormand and Prince's pair of orders 5 and 4, their method of
         order 8, the classical method of order 4. Implicit, for stiff problems:
-        Radau IIA of order 5, the trapezoidal rule, implicit Euler. With the
+        Radau IIA of order 5, the trapezoidal rule, implicit Euler; and the
+        exponential method of order 2 of DEER [1]_. With the
         methods of orders 1, 2 and 4 errors add up over the steps; with the
         others the result is better than its tolerance says.
     t_eval : array_like, shape (n_points,), optional
@@ -105,9 +110,21 @@ def solve_ivp(
         ``(n, n)``, or with a last axis for many points; or a constant matrix.
         By default forward differences.
     first_step : float, optional
-        The first step to try in the coarse pass.
+        The first step to try for the crude trajectory.
     max_step : float
         The largest step.
+    mass : array_like, shape (n, n) or (n,), optional
+        A constant matrix, or a diagonal, in front of the derivatives:
+        ``mass @ dy/dt = fun(t, y)``. Where it is singular, some equations are
+        algebraic; they must determine the algebraic variables (index 1), and
+        `y0` must satisfy them. For ``"Radau"`` and ``"ImplicitEuler"``.
+
+    backend : str or Backend, optional
+        Whose arrays the functions take and return; by default that of the
+        arrays in `y0` and `args`. Times, states and gradients of the result
+        are its arrays too, those of events NumPy's. The recurrences over the
+        steps are solved there; meshes and the stages of single steps stay in
+        host memory, so points and derivatives travel once in each iteration.
 
     Returns
     -------
@@ -129,7 +146,9 @@ def solve_ivp(
     ----------
     .. [1] Y. H. Lim et al., "Parallelizing non-linear sequential models over
        the sequence length", arXiv:2309.12252.
-    .. [2] U. M. Ascher, R. M. M. Mattheij, R. D. Russell, "Numerical Solution
+    .. [2] J. Albersmeyer, M. Diehl, "The lifted Newton method and its
+       application in optimization", SIAM J. Optim. 20, 2010.
+    .. [3] U. M. Ascher, R. M. M. Mattheij, R. D. Russell, "Numerical Solution
        of Boundary Value Problems for Ordinary Differential Equations", 1995,
        chapter 9 (equidistribution).
 
@@ -148,8 +167,10 @@ def solve_ivp(
     scheme = _method(method)
     _checks.function("fun", fun)
     start, end = _options.span(t_span)
-    state = _options.initial_states(y0)
-    arguments = Arguments(_options.arguments(args), state.shape[1:])
+    further = _options.arguments(args)
+    home = _checks.choose_backend(backend, y0=y0, args=further)
+    state = _options.initial_states(y0 if _on_host(y0) else home.to_numpy(y0), home)
+    arguments = Arguments(further, state.shape[1:], home)
     batch = arguments.batch
     if batch:
         lead = state.reshape(len(state), -1)
@@ -159,14 +180,16 @@ def solve_ivp(
     largest = _options.positive("max_step", max_step)
     first = _options.first_step(first_step, abs(end - start))
     relative, absolute = _options.tolerances(rtol, atol, len(state))
-    rhs = RightHandSide(fun, jac, (start, end), state, arguments)
+    matrix = mass_matrix(mass, len(state), state.dtype, scheme)
+    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home)
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     with np.errstate(all="ignore"):
+        check_consistent(rhs, start, state.reshape(len(state), -1).T, relative, absolute)
         if batch:
             finder = None
             if looked_for is not None:
-                finder = BatchEvents(looked_for, arguments, state.shape[1])
+                finder = BatchEvents(looked_for, rhs, state.shape[1])
             return solve_many(
                 control, start, state, first, times, finder, batch, dense_output=dense_output
             )
@@ -176,9 +199,13 @@ def solve_ivp(
             state,
             first,
             times,
-            EventFinder(looked_for, arguments),
+            EventFinder(looked_for, rhs),
             dense_output=dense_output,
         )
+
+
+def _on_host(a: Any) -> bool:
+    return not hasattr(a, "shape") or isinstance(a, np.ndarray | np.generic)
 
 
 def _method(method: Any) -> Method:

@@ -48,6 +48,11 @@ class Record(NamedTuple):
     losses: Array
     target: Any
 
+    def at_sites(self, deltas: list[Any]) -> tuple[Array | None, ...]:
+        """Return what belongs to layers that noise can enter; None elsewhere."""
+        pairs = zip(self.sites, deltas, strict=True)
+        return tuple(None if site is None else delta for site, delta in pairs)
+
     @property
     def flops(self) -> int:
         """Operations in matrix products of one forward pass."""

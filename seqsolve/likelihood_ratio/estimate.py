@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from seqsolve import _checks
 from seqsolve.backend import Array, Backend
 from seqsolve.likelihood_ratio import _credit
@@ -148,7 +150,10 @@ class _Estimator:
         self.clean, self.loss, self.noise, self.backend = clean, loss, noise, backend
         self.perturbed = [i for i, site in enumerate(clean.sites) if site is not None]
         self._check()
-        self.reaches = _credit.reaches(clean.layers, clean.shapes)
+        self.reaches = [
+            backend.asarray(reach) if isinstance(reach, np.ndarray) else reach
+            for reach in _credit.reaches(clean.layers, clean.shapes)
+        ]
         self.copies = _for_each(noise.copies, self.perturbed, "copies")
         sigmas = _for_each(noise.sigma, self.perturbed, "sigma")
         self.sigmas = {i: self._scales(i, sigma) for i, sigma in sigmas.items()}
@@ -182,7 +187,11 @@ class _Estimator:
             if deltas[i] is not None and layer.params:
                 grads[i] = layer.gradients(tape, deltas[i])
         return Estimate(
-            float(clean.losses.mean()), tuple(grads), tuple(deltas), clean.output[0], self.flops
+            float(clean.losses.mean()),
+            tuple(grads),
+            clean.at_sites(deltas),
+            clean.output[0],
+            self.flops,
         )
 
     def _check(self) -> None:

@@ -62,7 +62,7 @@ def backpropagate(model: Any, loss: Loss, x: Any, target: Any, *, backend: Any =
     home = _checks.choose_backend(backend, x=x, params=getattr(model, "params", None))
     clean = record(model, loss, x, target, home, CLEAN)
     bar = gradient(clean.output, clean.target)[0] * (1 / clean.losses.size)
-    deltas: list[Array] = []
+    deltas: list[Any] = []
     grads: list[dict[str, Array]] = []
     pairs = list(zip(clean.layers, clean.tapes, strict=True))
     for i, (layer, tape) in reversed(list(enumerate(pairs))):
@@ -78,7 +78,7 @@ def backpropagate(model: Any, loss: Loss, x: Any, target: Any, *, backend: Any =
     return Estimate(
         float(clean.losses.mean()),
         tuple(grads[::-1]),
-        tuple(deltas[::-1]),
+        clean.at_sites(deltas[::-1]),
         clean.output[0],
         clean.flops,
     )

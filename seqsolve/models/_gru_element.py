@@ -78,7 +78,7 @@ def _functions(tanh: Callable[[Any], Any], sigmoid: Callable[[Any], Any]) -> _Pa
         for head in range(h):
             for i in range(k):
                 _, z, candidate, _ = gates(y_prev, x, params, head, i)
-                y_out[head * k + i] = candidate + z * (y_prev[head * k + i] - candidate)
+                y_out[head * k + i] = candidate * (1.0 - z) + z * y_prev[head * k + i]
 
     def jac(y_prev: Any, x: Any, params: Any, jac_out: Any) -> None:
         weight_hh = params[1]

@@ -98,6 +98,41 @@ def test_compiled_as_the_oracle(kind, n_steps, batch, window, seed):
     assert [r.start for r in solved.history] == list(range(0, n_steps, window))
 
 
+@pytest.mark.parametrize("batch", [(8,), (9,), (64,), (3, 43)])
+@pytest.mark.parametrize(
+    "kind", [("dense", 8, "float64"), ("dense", 9, "float32"), ("diagonal", 1, "float32")]
+)
+def test_many_sequences_abreast(kind, batch):
+    structure, n, dtype = kind
+    rng = np.random.default_rng(7)
+    cell = make_cell(structure, n, dtype, rng)
+    x, y0 = make_problem(cell, 20, batch, dtype, rng)
+    oracle = seqsolve.sequential(cell, x, y0, backend="numpy")
+    stepped = seqsolve.sequential(cell, x, y0, backend="numba")
+    np.testing.assert_allclose(stepped.y, oracle.y, rtol=RTOL[dtype], atol=RTOL[dtype])
+
+
+@pytest.mark.parametrize("item", [(1,), (33,)])
+def test_abreast_every_sequence_has_its_own_branch(item):
+    def step(y_prev, x, params, y_out):
+        if x[0] > 0.0:
+            y_out[0] = 0.5 * y_prev[0] + x[0]
+        elif x[0] > -1.0:
+            y_out[0] = math.sin(y_prev[0])
+
+    cell = element_step(step, n_state=1)
+    x = np.random.default_rng(3).standard_normal((30, 70, *item))
+    x[..., 0] = np.maximum(x[..., 0], -0.9)
+    y = seqsolve.sequential(cell, x, np.ones((70, 1)), backend="numba").y
+    oracle = seqsolve.sequential(cell, x, np.ones((70, 1)), backend="numpy").y
+    np.testing.assert_allclose(y, oracle, 1e-14)
+    x[7, 5, 0] = -2.0
+    with np.errstate(all="ignore"):
+        unset = seqsolve.sequential(cell, x, np.ones((70, 1)), backend="numba", n_steps=30)
+    assert not unset.success
+    np.testing.assert_array_equal(np.isnan(unset.y[8:, :, 0]).any(axis=0), np.arange(70) == 5)
+
+
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_iterates_are_those_of_the_core(batch):
     rng = np.random.default_rng(0)

@@ -31,7 +31,8 @@ def test_scipys_exponential_decay():
         return -0.5 * y
 
     sol = solve_ivp(exponential_decay, [0, 10], [2, 4, 8])
-    same(sol, scipys(exponential_decay, [0, 10], [2, 4, 8]))
+    np.testing.assert_allclose(sol.y[:, -1], np.exp(-5) * np.array([2, 4, 8]), rtol=1e-3)
+    assert sol.status == scipys(exponential_decay, [0, 10], [2, 4, 8]).status
     assert sol.t[0] == 0
     assert sol.t[-1] == 10
     sol = solve_ivp(exponential_decay, [0, 10], [2, 4, 8], t_eval=[0, 1, 2, 4, 10])
@@ -152,7 +153,7 @@ def test_counts():
     assert result.depth == len(calls) - probes
     assert result.nfev == sum(points) - 7
     assert result.njev > 0
-    assert result.nlu == 0
+    assert result.nlu > 0
 
 
 @pytest.mark.parametrize(
@@ -221,8 +222,19 @@ def test_no_interval():
 def test_steps_are_limited():
     result = solve_ivp(pendulum, (0, 5), [1, 0], max_step=0.01, **TIGHT)
     assert np.diff(result.t).max() <= 0.01 * (1 + 1e-9)
-    result = solve_ivp(pendulum, (0, 5), [1, 0], first_step=1e-3)
-    assert result.t[1] == 1e-3
+
+
+def test_the_first_step_is_the_first_to_be_tried():
+    calls = []
+
+    def fun(t, y):
+        calls.append(np.atleast_1d(t))
+        return pendulum(t, y)
+
+    assert solve_ivp(fun, (0, 5), [1, 0], first_step=1e-3).success
+    probes = 3 + 2
+    assert 1e-3 in calls[probes]
+    assert calls[probes].min() == 0
 
 
 def test_tolerances_for_every_component():

@@ -64,7 +64,7 @@ def network_vjp(t, y, w, W, V):
     return back @ y.T, w @ hidden.T
 
 
-@pytest.mark.parametrize("method", ["RK4", "RK45", "DOP853", "Radau"])
+@pytest.mark.parametrize("method", ["RK4", "RK45", "DOP853", "Radau", "DEER"])
 def test_the_users_derivative_is_taken(method, rng):
     W, V = rng.standard_normal((6, 2)), 0.3 * rng.standard_normal((2, 6))
     points = []
@@ -77,7 +77,7 @@ def test_the_users_derivative_is_taken(method, rng):
         counted, (0, 2), [1.0, -0.5], method, np.linspace(0, 2, 7), args=(W, V),
         jac=lambda t, y, W, V: network_jac(t, np.atleast_2d(y.T).T, W, V).reshape(2, 2, *t.shape)
         if np.ndim(t) else network_jac(t, y[:, None], W, V)[..., 0],
-        rtol=1e-7, atol=1e-9,
+        rtol=1e-3 if method == "DEER" else 1e-7, atol=1e-6,
     )  # fmt: skip
     g = rng.standard_normal(result.y.shape)
     points.clear()
@@ -87,7 +87,8 @@ def test_the_users_derivative_is_taken(method, rng):
     differenced = vjp(result, g)
     assert sum(points) > 5 * n_exact
     for a, b in zip(exact.args, differenced.args, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+        # DEER's Jacobians are differences of their own.
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-5 if method == "DEER" else 1e-7)
     np.testing.assert_allclose(exact.y0, differenced.y0, rtol=1e-12)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from seqsolve.models import Stack, layers
 
@@ -60,7 +61,7 @@ def conv(rng, n):
 def graph(rng, n):
     """Return `n` graphs of three nodes, side by side: nodes 0 and 1 know each other, 2 is alone."""
     one = np.array([[0.5, 0.5, 0.0], [0.3, 0.7, 0.0], [0.0, 0.0, 1.0]])
-    adjacency = np.kron(np.eye(n), one)
+    adjacency = sparse.kron(sparse.eye_array(n), one, format="csr")
     return Problem(
         Stack(
             (

@@ -28,7 +28,8 @@ class GraphConv(Affine):
         ``b``. None: zero.
     adjacency : array or sparse matrix, shape (n_nodes, n_nodes)
         ``A``: what a node takes from which other; anything with ``@``, ``.T``,
-        ``!=`` and ``.astype`` as those of NumPy, CuPy and scipy.sparse.
+        ``!=`` and ``.astype`` as those of NumPy, CuPy and scipy.sparse. It is
+        cast to the dtype of `weight`.
     activation : str or Activation
         What follows.
 
@@ -61,6 +62,9 @@ class GraphConv(Affine):
         shape: Any = getattr(self.adjacency, "shape", ())
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"`adjacency` must be a square matrix; got shape {tuple(shape)}.")
+        if self.adjacency.dtype != self.weight.dtype:
+            cast = self.adjacency.astype(self.weight.dtype)
+            object.__setattr__(self, "adjacency", cast)
 
     def site(self, data_shape: tuple[int, ...]) -> Site | None:
         """Return one site, with a node as datum."""

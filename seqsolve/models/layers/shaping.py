@@ -5,6 +5,7 @@ Their errors come from the layer behind them, whose affine map is transposed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -60,6 +61,8 @@ class Embedding(_Noiseless):
     weight : array, shape (n_tokens, n_features)
         The vectors. The input is an array of int, ``(n_steps, n_data)``, padded
         with negative numbers: those have zeros, and what follows leaves them out.
+    trainable : bool
+        Whether the vectors are parameters. Otherwise they stay as they are.
 
     Examples
     --------
@@ -72,11 +75,18 @@ class Embedding(_Noiseless):
     """
 
     weight: Array
+    trainable: bool = True
 
     _parameters = ("weight",)
 
     def __post_init__(self) -> None:
         _require("weight", self.weight, 2)
+        _checks.boolean("trainable", self.trainable)
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """The vectors, if they are trained."""
+        return super().params if self.trainable else {}
 
     def project(self, x: Any, p: Pass) -> Padded:
         """Return the tokens' vectors."""
@@ -98,7 +108,7 @@ class Embedding(_Noiseless):
         tokens, mask = tape.x[0].reshape(-1), tape.u.mask.reshape(-1)
         rows = delta.reshape(-1, delta.shape[-1]) * mask[:, None]
         bar = np.zeros_like(self.weight)
-        np.add.at(bar, tokens * mask, rows.astype(bar.dtype))
+        _checks.namespace(bar).add.at(bar, tokens * mask, rows.astype(bar.dtype))
         return {"weight": bar}
 
     def pull(self, tape: Tape, delta: Array) -> Array:

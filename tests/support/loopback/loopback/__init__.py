@@ -132,6 +132,8 @@ def _function(name: str) -> Callable[..., Any]:
         return wrap(fun(*unwrap(args), **unwrap(kwargs)))
 
     call.__name__ = call.__qualname__ = name
+    if isinstance(fun, np.ufunc):
+        call.at = lambda a, *others: fun.at(unwrap(a), *unwrap(others))  # type: ignore[attr-defined]
     return call
 
 

@@ -121,6 +121,12 @@ class Array:
     def astype(self, dtype: Any, order: str = "K", casting: Any = None, copy: bool = True) -> Array:
         return Array(self._a.astype(dtype, order=order, copy=copy))  # type: ignore[call-overload]
 
+    def view(self, dtype: Any) -> Array:
+        return Array(self._a.view(dtype))
+
+    def repeat(self, repeats: Any, axis: Any = None) -> Array:
+        return Array(self._a.repeat(repeats, axis=axis))
+
     def reshape(self, *shape: Any) -> Array:
         return Array(self._a.reshape(*shape))
 
@@ -213,6 +219,8 @@ def _add_operators() -> None:
         "and",
         "or",
         "xor",
+        "lshift",
+        "rshift",
     ):
         setattr(Array, f"__{name}__", binary(f"__{name}__"))
         setattr(Array, f"__r{name}__", reflected(f"__{name}__"))

@@ -1,0 +1,43 @@
+"""How arrays are handed to kernels: C++ types, strides, the device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import cupy
+import numpy as np
+
+from seqsolve.backend import Array
+
+#: dtype -> C++ type in ``kernels/scalar.cuh``.
+SCALARS = {
+    "float32": "float",
+    "float64": "double",
+    "complex64": "seqsolve::complex64",
+    "complex128": "seqsolve::complex128",
+}
+
+#: dtype -> the one that long products are computed in.
+WIDE = {
+    "float32": "float64",
+    "float64": "float64",
+    "complex64": "complex128",
+    "complex128": "complex128",
+}
+
+
+def strides(a: Array, axes: Sequence[int] | None = None) -> list[np.int64]:
+    """Return the strides of some axes (all by default), in elements, as a kernel takes them."""
+    chosen = a.strides if axes is None else [a.strides[axis] for axis in axes]
+    return [np.int64(stride // a.itemsize) for stride in chosen]
+
+
+def n_multiprocessors() -> int:
+    """Return how many multiprocessors the current device has."""
+    return _n_multiprocessors(cupy.cuda.Device().id)
+
+
+@functools.cache
+def _n_multiprocessors(device: int) -> int:
+    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])

@@ -1,0 +1,89 @@
+"""Stepping one sequence in pieces at once, where it forgets its initial state.
+
+A contractive recurrence forgets where it began: started anywhere, it meets its own
+trajectory after a few dozen steps, and bit for bit, because rounding merges what is
+close. So pieces of a sequence are stepped side by side, each after a run-up from a
+guessed state. They are kept as far as each piece begins with exactly the state in which
+the one before it ended: then every state is the step of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from seqsolve_numba.specialization import NDArray
+
+#: ``kernel(x, y)`` sets ``y[t + 1]`` to ``step(y[t], x[t])`` for many sequences.
+Advance = Callable[[NDArray, NDArray], None]
+
+#: The shortest run-up.
+RUN_UP = 32
+
+#: A run-up is no longer than this part of a piece: in vain, it costs little.
+LONGEST = 1 / 8
+
+
+def solve(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> int:
+    """Set the states of the last steps of one sequence, if it forgets the first ones.
+
+    Parameters
+    ----------
+    advance : callable
+        Steps sequences side by side.
+    x : array, shape (n_steps, 1, n_inputs)
+        The input.
+    y : array, shape (n_steps + 1, 1, n_state)
+        Its first state is given.
+    n_pieces : int
+        How many pieces to step side by side.
+
+    Returns
+    -------
+    int
+        How many steps, from the first on, are solved; 0 if the sequence does not forget.
+    """
+    size = (len(x) // n_pieces - 1) | 1  # odd, or the pieces share lines of the cache
+    starts = _run_up(advance, x, y[0, 0], size, n_pieces)
+    if starts is None:
+        return 0
+    pieces, inputs = _pieces(y, size, size, n_pieces), _pieces(x, size, size, n_pieces)
+    pieces[0, 1:] = starts[:-1]
+    advance(inputs[:-1], pieces)
+    ends = np.empty((2, *starts.shape), y.dtype)
+    ends[0] = pieces[-1]
+    advance(inputs[-1:], ends)
+    meets = (ends[1, :-1] == starts[:-1]).all(axis=-1)
+    met = n_pieces if meets.all() else int(meets.argmin()) + 1
+    y[met * size, 0] = ends[1, met - 1]
+    return met * size
+
+
+def _run_up(
+    advance: Advance, x: NDArray, guess: NDArray, size: int, n_pieces: int
+) -> NDArray | None:
+    """Return the states in which the pieces behind each piece begin, ``(n_pieces, n_state)``.
+
+    They are those that two run-ups, one twice as long as the other, agree on. None: there
+    are none.
+    """
+    length = RUN_UP
+    before: NDArray | None = None
+    while length <= LONGEST * size:
+        inputs = _pieces(x[size - length :], length, size, n_pieces)
+        y = np.empty((length + 1, n_pieces, guess.size), guess.dtype)
+        y[0] = guess
+        advance(inputs, y)
+        if before is not None and np.array_equal(before, y[-1]):
+            return before
+        before, length = y[-1], 2 * length
+    return None
+
+
+def _pieces(a: NDArray, size: int, apart: int, n_pieces: int) -> NDArray:
+    """Return a view of pieces of one sequence, ``(size, n_pieces, n)``, side by side."""
+    by_step, _, by_element = a.strides
+    shape, strides = (size, n_pieces, a.shape[2]), (by_step, apart * by_step, by_element)
+    return as_strided(a, shape, strides)
