@@ -24,6 +24,7 @@ _EXTRAS = {
     "cuda13": ("NVIDIA GPUs, driver for CUDA 13 (backend cupy)", ("cupy",)),
     "plot": ("pictures (demo --plot)", ("matplotlib",)),
     "progress": ("progress bars (progress=True)", ("tqdm",)),
+    "datasets": ("downloads of seqsolve.datasets", ("pooch",)),
 }
 
 
