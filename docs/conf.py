@@ -38,6 +38,7 @@ nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 nb_output_stderr = "remove-warn"
+nb_render_markdown_format = "myst"
 nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -22,6 +22,7 @@ from seqsolve.backend import BackendUnavailableError, backend_status
 _EXTRAS = {
     "plot": ("pictures (demo --plot)", ("matplotlib",)),
     "progress": ("progress bars (progress=True)", ("tqdm",)),
+    "datasets": ("downloads of seqsolve.datasets", ("pooch",)),
 }
 
 

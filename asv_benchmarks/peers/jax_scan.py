@@ -15,6 +15,16 @@ def available() -> bool:
     return find_spec("jax") is not None
 
 
+def on_gpu() -> bool:
+    """Return whether JAX is installed and runs on a GPU."""
+    if not available():
+        return False
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    return bool(jax.default_backend() == "gpu")
+
+
 def gru(cell: Any, x: Any, y0: Any) -> Callable[[], Any]:
     """Return a function that runs the cell over its input, and waits for the result."""
     os.environ.setdefault(

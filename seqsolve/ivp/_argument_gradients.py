@@ -32,14 +32,15 @@ class ArgumentGradients:
         self._parts = rhs.arguments.parts
         self._totals: list[NDArray | None] = []
         for part in self._parts:
-            value = np.asarray(part.values)
+            value = part.on_host
             real = value.dtype.kind in "iuf"
             self._totals.append(np.zeros(value.shape, dtype) if real else None)
 
     def totals(self) -> tuple[Any, ...]:
         """Return the gradients, in the shapes that the user gave."""
+        asarray = self._rhs.backend.asarray
         return tuple(
-            None if total is None else part.shaped(total)
+            None if total is None else _given(part.shaped(total), asarray)
             for part, total in zip(self._parts, self._totals, strict=True)
         )
 
@@ -55,7 +56,8 @@ class ArgumentGradients:
                     self._parts[i].pull(gradient, t, lane, total)
             return
         args = self._rhs.arguments.at(t, lane)
-        gradients = self._fun_vjp(t, y.T, w.T, *args)
+        moved = (self._rhs.backend.asarray(a) for a in (t, y.T, w.T))
+        gradients = self._fun_vjp(*moved, *args)
         if not isinstance(gradients, tuple | list) or len(gradients) != len(self._parts):
             raise ValueError(
                 f"`fun_vjp` must return a tuple of {len(self._parts)} gradients, one for each of "
@@ -73,14 +75,15 @@ class ArgumentGradients:
                         f"`fun_vjp` must return a gradient of shape {wanted} for `args[{i}]`; "
                         f"got {np.shape(gradient)}."
                     )
-                part.pull(np.asarray(gradient), t, lane, total)
+                part.pull(self._rhs.host(gradient), t, lane, total)
 
     def _difference(
         self, i: int, t: NDArray, y: NDArray, w: NDArray, lane: NDArray | None
     ) -> NDArray:
         """Return the gradient with respect to argument `i` as `fun` receives it."""
         part = self._parts[i]
-        value = np.asarray(part.at(t, lane), dtype=float)
+        asarray = self._rhs.backend.asarray
+        value = self._rhs.host(part.at(t, lane)).astype(float)
         points = value.shape[-1:] if part.varies else ()
         gradient = np.empty(value.shape, w.dtype)
         typical = 1e-3 * np.abs(value).max(initial=0)
@@ -91,12 +94,16 @@ class ArgumentGradients:
             high[index] += h
             low[index] -= h
             f = [
-                self._rhs.with_argument(t, y, lane, i, v if v.ndim else float(v))
+                self._rhs.with_argument(t, y, lane, i, asarray(v) if v.ndim else float(v))
                 for v in (high, low)
             ]
             change = (w * (f[0] - f[1])).sum(axis=1)
             gradient[index] = (change if points else change.sum()) / (high[index] - low[index])
         return gradient
+
+
+def _given(gradient: Any, asarray: Callable[..., Any]) -> Any:
+    return asarray(gradient) if np.ndim(gradient) else gradient
 
 
 def _described(gradients: Any) -> str:

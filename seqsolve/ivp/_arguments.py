@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsolve import _checks
+from seqsolve.backend import Backend, get_backend
 
 NDArray = npt.NDArray[Any]
 
@@ -87,8 +88,8 @@ class Arguments:
         Numbers, arrays and anything else, `Batched` and `Signal`.
     batch : tuple of int
         The batch that the initial states have, () if none.
-    asarray : callable
-        Moves arrays to where they are needed.
+    backend : Backend
+        Where the functions run. Times and trajectories are NumPy arrays all the same.
 
     Attributes
     ----------
@@ -96,19 +97,27 @@ class Arguments:
         The batch of initial states and arguments.
     """
 
-    def __init__(self, given: tuple[Any, ...], batch: tuple[int, ...] = (), asarray: Any = None):
+    def __init__(
+        self,
+        given: tuple[Any, ...],
+        batch: tuple[int, ...] = (),
+        backend: Backend | None = None,
+    ) -> None:
+        backend = get_backend("numpy") if backend is None else backend
         self.batch = _batch(given, batch)
         self.parts: list[Constant] = []
         for i, argument in enumerate(given):
             name = f"args[{i}]"
             if isinstance(argument, Signal):
-                self.parts.append(_sampled(name, argument, self.batch, asarray))
+                self.parts.append(_sampled(name, argument, self.batch, backend))
             elif isinstance(argument, Batched):
-                values = _array(f"{name}.values", argument.values, asarray)
-                self.parts.append(PerTrajectory(_flat(name, values, self.batch), self.batch))
+                values = _array(f"{name}.values", argument.values, backend)
+                values = _flat(name, values, self.batch)
+                self.parts.append(PerTrajectory(values, backend, self.batch))
             else:
-                moved = isinstance(argument, np.ndarray) and asarray is not None
-                self.parts.append(Constant(asarray(argument) if moved else argument))
+                moved = isinstance(argument, np.ndarray)
+                values = backend.asarray(argument) if moved else argument
+                self.parts.append(Constant(values, backend))
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -124,8 +133,14 @@ class Constant:
     varies = False
     """Whether it differs from point to point; then its last axis is that of the points."""
 
-    def __init__(self, values: Any) -> None:
-        self.values = values
+    def __init__(self, values: Any, backend: Backend) -> None:
+        self.values, self._backend = values, backend
+
+    @property
+    def on_host(self) -> NDArray:
+        """The values as a NumPy array."""
+        own = hasattr(self.values, "shape") and not isinstance(self.values, np.ndarray | np.generic)
+        return np.asarray(self._backend.to_numpy(self.values) if own else self.values)
 
     def at(self, t: Any, lane: Any) -> Any:
         """Return the argument at some points."""
@@ -145,13 +160,13 @@ class PerTrajectory(Constant):
 
     varies = True
 
-    def __init__(self, values: Any, batch: tuple[int, ...]) -> None:
-        super().__init__(values)
+    def __init__(self, values: Any, backend: Backend, batch: tuple[int, ...]) -> None:
+        super().__init__(values, backend)
         self._batch = batch
 
     def at(self, t: Any, lane: Any) -> Any:
         """Return the argument at some points."""
-        return self.values[..., lane]
+        return self.values[..., self._backend.asarray(lane)]
 
     def shaped(self, total: NDArray) -> Any:
         """Return a gradient in the shape in which the values were given."""
@@ -167,13 +182,24 @@ class Sampled(Constant):
 
     varies = True
 
-    def __init__(self, values: Any, times: Any, kind: str, batch: tuple[int, ...] | None) -> None:
-        super().__init__(values)
+    def __init__(
+        self,
+        values: Any,
+        backend: Backend,
+        times: NDArray,
+        kind: str,
+        batch: tuple[int, ...] | None,
+    ) -> None:
+        super().__init__(values, backend)
         self._times, self._kind, self._batch = times, kind, batch
 
     def at(self, t: Any, lane: Any) -> Any:
         """Return the argument at some points."""
-        weighted = [w * self.values[self._place(i, lane)] for i, w in self._stencil(t)]
+        moved = self._backend.asarray
+        weighted = [
+            moved(w) * self.values[tuple(k if k is ... else moved(k) for k in self._place(i, lane))]
+            for i, w in self._stencil(t)
+        ]
         return sum(weighted[1:], weighted[0])
 
     def pull(self, gradient: Any, t: Any, lane: Any, total: NDArray) -> None:
@@ -241,9 +267,9 @@ def _batch(given: tuple[Any, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
     return batch
 
 
-def _array(name: str, values: Any, asarray: Any) -> Any:
+def _array(name: str, values: Any, backend: Backend) -> Any:
     try:
-        array = np.asarray(values) if asarray is None else asarray(values)
+        array = backend.asarray(values)
         kind = np.dtype(str(array.dtype)).kind
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{name}` must be an array of numbers; got {values!r}.") from error
@@ -263,12 +289,12 @@ def _flat(name: str, values: Any, batch: tuple[int, ...]) -> Any:
     return values.reshape(*values.shape[:lead], -1)
 
 
-def _sampled(name: str, signal: Signal, batch: tuple[int, ...], asarray: Any) -> Sampled:
+def _sampled(name: str, signal: Signal, batch: tuple[int, ...], backend: Backend) -> Sampled:
     kind = _checks.one_of(f"{name}.kind", signal.kind, ("linear", "cubic"))
     per_trajectory = isinstance(signal.values, Batched)
     values = signal.values.values if isinstance(signal.values, Batched) else signal.values
-    samples = _array(f"{name}.values", values, asarray)
-    times = _array(f"{name}.t", signal.t, asarray)
+    samples = _array(f"{name}.values", values, backend)
+    times = backend.to_numpy(_array(f"{name}.t", signal.t, backend))
     if times.ndim != 1 or not times.shape[0]:
         raise ValueError(
             f"`{name}.t` must be 1-dimensional and not empty; got shape {tuple(times.shape)}."
@@ -284,4 +310,4 @@ def _sampled(name: str, signal: Signal, batch: tuple[int, ...], asarray: Any) ->
             f"{'last axis before the batch' if per_trajectory else 'last axis'}; "
             f"got shape {tuple(np.shape(values))}."
         )
-    return Sampled(samples, times, kind, batch if per_trajectory else None)
+    return Sampled(samples, backend, times, kind, batch if per_trajectory else None)

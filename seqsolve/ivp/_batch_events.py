@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._dense import polynomial
 from seqsolve.ivp._events import Event, find_root
 from seqsolve.ivp._method import NDArray, Points
+from seqsolve.ivp._rhs import RightHandSide
 
 
 class BatchEvents:
@@ -19,14 +19,14 @@ class BatchEvents:
     ----------
     events : list of Event
         What to look for.
-    arguments : Arguments
-        Further arguments of the events.
+    rhs : RightHandSide
+        The equation, whose further arguments are those of the events.
     n_lanes : int
         How many trajectories there are.
     """
 
-    def __init__(self, events: list[Event], arguments: Arguments, n_lanes: int) -> None:
-        self._events, self._arguments = events, arguments
+    def __init__(self, events: list[Event], rhs: RightHandSide, n_lanes: int) -> None:
+        self._events, self._rhs = events, rhs
         self._last = np.empty((len(events), n_lanes))
         self._together = [True] * len(events)
         self._times: list[list[list[float]]] = [[[] for _ in range(n_lanes)] for _ in events]
@@ -116,13 +116,12 @@ class BatchEvents:
         return None
 
     def _value(self, k: int, t: float, y: NDArray, lane: Any) -> float:
-        args = self._arguments.at(t, lane)
-        return float(np.real(self._events[k].function(t, y, *args)))
+        return float(self._rhs.host(self._rhs.called(self._events[k].function, t, y, lane)).real)
 
     def _values(self, k: int, t: NDArray, y: NDArray, lane: NDArray) -> NDArray:
         if self._together[k]:
-            values = self._events[k].function(t, y, *self._arguments.at(t, lane))
-            return np.broadcast_to(np.real(np.asarray(values)), t.shape)
+            values = self._rhs.host(self._rhs.called(self._events[k].function, t, y, lane))
+            return np.broadcast_to(values.real, t.shape)
         alone = [self._value(k, float(t[i]), y[:, i], lane[i]) for i in range(t.size)]
         return np.array(alone)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from seqsolve import _checks
-from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._method import NDArray
+from seqsolve.ivp._rhs import RightHandSide
 
 _TOLERANCE = 4 * float(np.finfo(float).eps)
 
@@ -68,13 +68,13 @@ class EventFinder:
     ----------
     events : list of Event, or None
         What to look for.
-    arguments : Arguments
-        Further arguments of the events.
+    rhs : RightHandSide
+        The equation, whose further arguments are those of the events.
     """
 
-    def __init__(self, events: list[Event] | None, arguments: Arguments) -> None:
+    def __init__(self, events: list[Event] | None, rhs: RightHandSide) -> None:
         self._wanted = events is not None
-        self._events, self._arguments = events or [], arguments
+        self._events, self._rhs = events or [], rhs
         self._last: NDArray | None = None
         self._times: list[list[float]] = [[] for _ in self._events]
         self._states: list[list[NDArray]] = [[] for _ in self._events]
@@ -126,7 +126,7 @@ class EventFinder:
         return None
 
     def _value(self, event: Event, t: float, y: NDArray) -> float:
-        return float(np.real(event.function(t, y, *self._arguments.at(t, None))))
+        return float(self._rhs.host(self._rhs.called(event.function, t, y, None)).real)
 
 
 def find_root(value: Callable[[float], float], a: float, b: float) -> float:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqsolve.backend import get_backend
+from seqsolve.backend import Backend
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._explicit import EmbeddedRungeKutta, ExplicitRungeKutta
 from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve
@@ -137,7 +137,7 @@ class Unlifted(Lifted):
         """Iterate once, then make the steps."""
         y_new, complete = self.method.linearize(rhs, iterate.at)
         defect = y_new - iterate.Y[0]
-        change = _recurrence(complete(), defect)
+        change = _recurrence(rhs.backend, complete(), defect)
         after = Iterate(iterate.t, iterate.y0, iterate.Y + change, 0)
         return Update(after, self.method.attempt(rhs, after.at), change, change, defect)
 
@@ -162,7 +162,7 @@ class LiftedRungeKutta(Lifted):
         residual = _weighed(rhs, iterate.Y - at.y) - increments
         response, own = self._stages(rhs, at.h, J, -residual)
         defect = own[self.new]
-        change = _recurrence(response[self.new], defect)
+        change = _recurrence(rhs.backend, response[self.new], defect)
         before = np.concatenate([np.zeros_like(change[:1]), change[:-1]])
         moved = (response @ before[..., None])[..., 0] + own
         after = Iterate(iterate.t, iterate.y0, iterate.Y + moved, self.new)
@@ -331,15 +331,15 @@ def _weighed(rhs: RightHandSide, Z: NDArray) -> NDArray:
     return Z if rhs.mass is None else Z @ rhs.mass.T
 
 
-def _recurrence(A: NDArray, b: NDArray) -> NDArray:
+def _recurrence(backend: Backend, A: NDArray, b: NDArray) -> NDArray:
     """Solve ``d[k] = A[k] d[k - 1] + b[k]`` from zero."""
-    d: NDArray = get_backend("numpy").linear_recurrence(
-        np.ascontiguousarray(A[:, None]),
-        np.ascontiguousarray(b[:, None]),
+    d = backend.linear_recurrence(
+        backend.asarray(np.ascontiguousarray(A[:, None])),
+        backend.asarray(np.ascontiguousarray(b[:, None])),
         None,
         reverse=False,
         transpose=False,
         method="auto",
         out=None,
     )
-    return d[:, 0]
+    return backend.to_numpy(d)[:, 0]

@@ -54,8 +54,8 @@ def solve_many(
     rhs, status = control.rhs, made.status
     counts = {s: int((status == s).sum()) for s in MESSAGES}
     return OdeResult(
-        t=times,
-        y=made.y.reshape(*made.y.shape[:2], *batch),
+        t=rhs.backend.asarray(times),
+        y=rhs.backend.asarray(made.y.reshape(*made.y.shape[:2], *batch)),
         sol=sol,
         t_events=None if events is None else events.found_times(batch),
         y_events=None if events is None else events.found_states(batch, y0),

@@ -68,8 +68,8 @@ def solve_one(
         y = sol.rows(t)
     status = 1 if stopped is not None else -1 if progress.failed else 0
     return OdeResult(
-        t=t,
-        y=y.T,
+        t=rhs.backend.asarray(t),
+        y=rhs.backend.asarray(y.T),
         sol=sol if dense_output else None,
         t_events=finder.found_times(),
         y_events=finder.found_states(y0),

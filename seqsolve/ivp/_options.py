@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from seqsolve.backend import Backend
 from seqsolve.ivp._method import NDArray
 
 
@@ -33,7 +34,7 @@ def span(t_span: Any) -> tuple[float, float]:
     return start, end
 
 
-def initial_states(y0: Any) -> NDArray:
+def initial_states(y0: Any, backend: Backend) -> NDArray:
     """Return the initial states, ``(n,)`` or ``(n, *batch)``."""
     try:
         state = np.asarray(y0)
@@ -47,6 +48,11 @@ def initial_states(y0: Any) -> NDArray:
         )
     if not np.isfinite(state).all():
         raise ValueError("`y0` must be finite; got NaN or infinity.")
+    if state.dtype.name not in backend.capabilities.dtypes:
+        raise TypeError(
+            f"`backend` must support {state.dtype}, in which differential equations are solved; "
+            f"{backend.name!r} supports {', '.join(backend.capabilities.dtypes)}."
+        )
     return state
 
 

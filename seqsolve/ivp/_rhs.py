@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seqsolve.backend import Backend, get_backend
 from seqsolve.ivp._arguments import Arguments
 
 NDArray: TypeAlias = npt.NDArray[Any]
@@ -38,6 +39,8 @@ class RightHandSide:
         Further arguments of the functions.
     mass : ndarray, shape (n, n), or None
         The matrix in front of the derivatives.
+    backend : Backend
+        Whose arrays the functions take and return. Everything here is NumPy's.
     """
 
     def __init__(
@@ -48,11 +51,13 @@ class RightHandSide:
         y0: NDArray,
         arguments: Arguments | None = None,
         mass: NDArray | None = None,
+        backend: Backend | None = None,
     ) -> None:
         self.n, self.dtype = y0.shape[0], y0.dtype
         self.nfev = self.njev = self.nlu = self.depth = 0
         self.arguments = Arguments(()) if arguments is None else arguments
         self.mass = mass
+        self.backend = get_backend("numpy") if backend is None else backend
         self._fun, self._jac, self._central = fun, jac, mass is not None
         with np.errstate(all="ignore"):
             self._probe_functions(t_span, y0)
@@ -68,11 +73,11 @@ class RightHandSide:
         y = y0 * (1 + spread) + 1e-3 * spread
         one = None if lane is None else lane[0]
         start = y0 if lane is None else y0[0]
-        self._value(self._called(self._fun, float(t[0]), start.copy(), one))
+        self._value(self.called(self._fun, float(t[0]), start.copy(), one))
         self.broadcasts = self._probe(self._fun, self._values, t, y, lane)
         self.jac_broadcasts = False
         if callable(self._jac):
-            self._matrix(self._called(self._jac, float(t[0]), start.copy(), one))
+            self._matrix(self.called(self._jac, float(t[0]), start.copy(), one))
             self.jac_broadcasts = self._probe(self._jac, self._matrices, t, y, lane)
         elif self._jac is not None:
             self._jac = self._matrix(self._jac)
@@ -101,7 +106,7 @@ class RightHandSide:
 
         def value_at(s: Any, v: NDArray, which: Any, value: Any) -> Any:
             args = self.arguments.at(s, which)
-            return self._fun(s, v, *args[:i], value, *args[i + 1 :])
+            return self._fun(*self._moved(s, v), *args[:i], value, *args[i + 1 :])
 
         if self.broadcasts:
             return self._values(value_at(t, y.T, lane, value), t.size)
@@ -129,10 +134,10 @@ class RightHandSide:
         if callable(self._jac):
             self.depth += 1
             if self.jac_broadcasts:
-                return self._matrices(self._called(self._jac, t, y.T, lane), m)
+                return self._matrices(self.called(self._jac, t, y.T, lane), m)
             return np.stack(
                 [
-                    self._matrix(self._called(self._jac, float(t[i]), y[i], _at(lane, i)))
+                    self._matrix(self.called(self._jac, float(t[i]), y[i], _at(lane, i)))
                     for i in range(m)
                 ]
             )
@@ -186,18 +191,30 @@ class RightHandSide:
     def _evaluate(self, t: NDArray, y: NDArray, lane: NDArray | None) -> NDArray:
         self.nfev += t.size
         if self.broadcasts:
-            return self._values(self._called(self._fun, t, y.T, lane), t.size)
+            return self._values(self.called(self._fun, t, y.T, lane), t.size)
         rows = [
-            self._value(self._called(self._fun, float(t[i]), y[i], _at(lane, i)))
+            self._value(self.called(self._fun, float(t[i]), y[i], _at(lane, i)))
             for i in range(t.size)
         ]
         return np.stack(rows) if rows else np.empty(y.shape, self.dtype)
 
-    def _called(self, fun: Callable[..., Any], t: Any, y: Any, lane: Any) -> Any:
-        return fun(t, y, *self.arguments.at(t, lane))
+    def called(self, fun: Callable[..., Any], t: Any, y: Any, lane: Any) -> Any:
+        """Return what a function of time and state gives with the further arguments."""
+        return fun(*self._moved(t, y), *self.arguments.at(t, lane))
+
+    def _moved(self, t: Any, y: NDArray) -> tuple[Any, Any]:
+        asarray = self.backend.asarray
+        return t if isinstance(t, float) else asarray(t), asarray(y)
+
+    def host(self, value: Any) -> NDArray:
+        """Return what a function returned, nested lists of arrays perhaps, as a NumPy array."""
+        if isinstance(value, list | tuple):
+            return np.asarray([self.host(v) for v in value])
+        own = hasattr(value, "shape") and not isinstance(value, np.ndarray | np.generic)
+        return np.asarray(self.backend.to_numpy(value) if own else value)
 
     def _value(self, f: Any) -> NDArray:
-        value = np.asarray(f)
+        value = self.host(f)
         if value.shape != (self.n,) and value.size == self.n:
             value = value.reshape(self.n)
         if value.shape != (self.n,):
@@ -208,11 +225,10 @@ class RightHandSide:
         return self._cast("fun", value)
 
     def _values(self, f: Any, m: int) -> NDArray:
-        return self._cast("fun", _filled(f, (self.n, m))).T
+        return self._cast("fun", self._filled(f, (self.n, m))).T
 
     def _matrix(self, J: Any) -> NDArray:
-        J = J.toarray() if hasattr(J, "toarray") else J
-        matrix = np.asarray(J)
+        matrix = self.host(J.toarray() if hasattr(J, "toarray") else J)
         if self.n == 1 and matrix.size == 1:
             matrix = matrix.reshape(1, 1)
         if matrix.shape != (self.n, self.n):
@@ -223,8 +239,21 @@ class RightHandSide:
         return self._cast("jac", matrix)
 
     def _matrices(self, J: Any, m: int) -> NDArray:
-        filled = _filled(J, (self.n, self.n, m))
+        filled = self._filled(J, (self.n, self.n, m))
         return np.ascontiguousarray(np.moveaxis(self._cast("jac", filled), -1, 0))
+
+    def _filled(self, values: Any, shape: tuple[int, ...]) -> NDArray:
+        """Return nested lists, whose entries may be scalars or have a point axis, as one array."""
+        if isinstance(values, list | tuple) and len(shape) > 1:
+            if len(values) != shape[0]:
+                raise ValueError(f"{len(values)} entries where {shape[0]} are needed")
+            return np.stack([self._filled(v, shape[1:]) for v in values])
+        array = self.host(values)
+        if array.shape == shape:
+            return array
+        if array.shape == shape[:-1]:
+            return np.broadcast_to(array[..., None], shape)
+        raise ValueError(f"shape {array.shape} where {shape} is needed")
 
     def _cast(self, name: str, values: NDArray) -> NDArray:
         if values.dtype.kind == "c" and self.dtype.kind != "c":
@@ -244,11 +273,11 @@ class RightHandSide:
     ) -> bool:
         """Return whether `fun` gives the same for points together as for each alone."""
         try:
-            joint = together(self._called(fun, t.copy(), y.T.copy(), lane), t.size)
+            joint = together(self.called(fun, t.copy(), y.T.copy(), lane), t.size)
             single = self._value if joint.ndim == 2 else self._matrix
             alone = np.stack(
                 [
-                    single(self._called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
+                    single(self.called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
                     for i in range(t.size)
                 ]
             )
@@ -259,20 +288,6 @@ class RightHandSide:
 
 def _at(lane: NDArray | None, i: int) -> Any:
     return None if lane is None else lane[i]
-
-
-def _filled(values: Any, shape: tuple[int, ...]) -> NDArray:
-    """Return nested lists, whose entries may be scalars or have a point axis, as one array."""
-    if isinstance(values, list | tuple) and len(shape) > 1:
-        if len(values) != shape[0]:
-            raise ValueError(f"{len(values)} entries where {shape[0]} are needed")
-        return np.stack([_filled(v, shape[1:]) for v in values])
-    array = np.asarray(values)
-    if array.shape == shape:
-        return array
-    if array.shape == shape[:-1]:
-        return np.broadcast_to(array[..., None], shape)
-    raise ValueError(f"shape {array.shape} where {shape} is needed")
 
 
 def displacement(y: NDArray, relative: float) -> NDArray:

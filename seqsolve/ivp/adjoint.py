@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqsolve import _checks
-from seqsolve.backend import get_backend
 from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
@@ -26,7 +25,7 @@ class OdeCotangents(NamedTuple):
 
     Parameters
     ----------
-    y0 : ndarray, shape (n,) or (n, *batch)
+    y0 : array, shape (n,) or (n, *batch)
         With respect to the initial state.
     args : tuple
         With respect to each of the further arguments of `fun`: a float for a
@@ -102,8 +101,10 @@ def vjp(
     if not isinstance(result, OdeResult):
         raise TypeError(f"`result` must be an OdeResult; got {type(result).__name__}.")
     _checks.function("fun_vjp", fun_vjp, optional=True)
+    rhs = result.trajectory.rhs
+    y = rhs.backend.to_numpy(result.y)
     try:
-        g_out = np.asarray(cotangent).astype(result.y.dtype, casting="same_kind")
+        g_out = rhs.host(cotangent).astype(y.dtype, casting="same_kind")
     except (TypeError, ValueError):
         raise TypeError(
             f"`cotangent` must be an array of numbers, {result.y.dtype}; got {cotangent!r}."
@@ -120,9 +121,9 @@ def vjp(
         )
     batch = g_out.shape[2:]
     with np.errstate(all="ignore"):
-        rows, lane, times = _rows(result.t, result.y, g_out)
+        rows, lane, times = _rows(rhs.backend.to_numpy(result.t), y, g_out)
         y0_bar, args_bar = _pull(result.trajectory, times, rows, lane, fun_vjp)
-    return OdeCotangents(y0_bar.T.reshape(-1, *batch), args_bar)
+    return OdeCotangents(rhs.backend.asarray(y0_bar.T.reshape(-1, *batch)), args_bar)
 
 
 def _rows(t: NDArray, y: NDArray, g: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -194,20 +195,21 @@ def _adjoint(trajectory: Trajectory, rhs: Any, steps: NDArray, g: NDArray) -> ND
     """
     lam = g.copy()
     n = g.shape[1]
-    solve = get_backend("numpy").linear_recurrence
+    backend = rhs.backend
     for part in reversed(list(_windows(g.shape[0] - 1, n))):
         rows = np.arange(g.shape[0] - 1)[part]
         A = np.zeros((rows.size, n, n), g.dtype)
         here = steps[(steps >= rows[0]) & (steps <= rows[-1])]
         if here.size:
             A[here - rows[0]] = trajectory.method.jacobian(rhs, _points(trajectory, here))
-        lam[part] = solve(
-            A[:, None],
-            g[part][:, None],
-            lam[rows[-1] + 1][None],
+        solved = backend.linear_recurrence(
+            backend.asarray(A[:, None]),
+            backend.asarray(g[part][:, None]),
+            backend.asarray(lam[rows[-1] + 1][None]),
             reverse=True,
             transpose=True,
             method="auto",
             out=None,
-        )[:, 0]
+        )
+        lam[part] = backend.to_numpy(solved)[:, 0]
     return lam

@@ -52,6 +52,7 @@ def solve_ivp(
     first_step: float | None = None,
     max_step: float = np.inf,
     mass: Any = None,
+    backend: Any = None,
 ) -> OdeResult:
     """Solve ``dy/dt = fun(t, y)``, ``y(t0) = y0``, for many times at once.
 
@@ -118,6 +119,13 @@ def solve_ivp(
         algebraic; they must determine the algebraic variables (index 1), and
         `y0` must satisfy them. For ``"Radau"`` and ``"ImplicitEuler"``.
 
+    backend : str or Backend, optional
+        Whose arrays the functions take and return; by default that of the
+        arrays in `y0` and `args`. Times, states and gradients of the result
+        are its arrays too, those of events NumPy's. The recurrences over the
+        steps are solved there; meshes and the stages of single steps stay in
+        host memory, so points and derivatives travel once in each iteration.
+
     Returns
     -------
     OdeResult
@@ -159,8 +167,10 @@ def solve_ivp(
     scheme = _method(method)
     _checks.function("fun", fun)
     start, end = _options.span(t_span)
-    state = _options.initial_states(y0)
-    arguments = Arguments(_options.arguments(args), state.shape[1:])
+    further = _options.arguments(args)
+    home = _checks.choose_backend(backend, y0=y0, args=further)
+    state = _options.initial_states(y0 if _on_host(y0) else home.to_numpy(y0), home)
+    arguments = Arguments(further, state.shape[1:], home)
     batch = arguments.batch
     if batch:
         lead = state.reshape(len(state), -1)
@@ -171,7 +181,7 @@ def solve_ivp(
     first = _options.first_step(first_step, abs(end - start))
     relative, absolute = _options.tolerances(rtol, atol, len(state))
     matrix = mass_matrix(mass, len(state), state.dtype, scheme)
-    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix)
+    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home)
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     with np.errstate(all="ignore"):
@@ -179,7 +189,7 @@ def solve_ivp(
         if batch:
             finder = None
             if looked_for is not None:
-                finder = BatchEvents(looked_for, arguments, state.shape[1])
+                finder = BatchEvents(looked_for, rhs, state.shape[1])
             return solve_many(
                 control, start, state, first, times, finder, batch, dense_output=dense_output
             )
@@ -189,9 +199,13 @@ def solve_ivp(
             state,
             first,
             times,
-            EventFinder(looked_for, arguments),
+            EventFinder(looked_for, rhs),
             dense_output=dense_output,
         )
+
+
+def _on_host(a: Any) -> bool:
+    return not hasattr(a, "shape") or isinstance(a, np.ndarray | np.generic)
 
 
 def _method(method: Any) -> Method:

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from seqsolve.training.fitting import Epoch, Run, fit
-from seqsolve.training.methods import METHODS, noise_of
+from seqsolve.training.methods import noise_of
 from seqsolve.training.reports import as_table, draw, load_runs, save_runs
 from seqsolve.training.tasks import (
-    TASKS,
     Split,
     Task,
     ag_news_lstm,
@@ -20,8 +19,6 @@ from seqsolve.training.tasks import (
 )
 
 __all__ = [
-    "METHODS",
-    "TASKS",
     "Epoch",
     "Run",
     "Split",

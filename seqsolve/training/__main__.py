@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from seqsolve.datasets import DatasetError
-from seqsolve.training import METHODS, TASKS, Epoch, Run, Task, as_table, draw, fit, save_runs
+from seqsolve.training import Epoch, Run, Task, as_table, draw, fit, save_runs
+from seqsolve.training.methods import METHODS
+from seqsolve.training.tasks import TASKS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -67,6 +67,13 @@ class Run:
         Pass after pass.
     model : Stack or None
         The trained network; None if the run was read from a file.
+
+    Examples
+    --------
+    >>> from seqsolve import training
+    >>> run = training.fit(training.digits_mlp(), "lr-l", epochs=1, copies=8)
+    >>> run.copies, run.units
+    ((8, 8, 8), (64, 32, 10))
     """
 
     task: str
@@ -115,7 +122,7 @@ def fit(
     task : Task
         What to train.
     method : {"bp", "lr-f", "lr-l", "lr-m"}, optional
-        Where gradients come from; `METHODS` describes them.
+        Where gradients come from, as `seqsolve.training.methods.METHODS` describes it.
     epochs, copies : int, optional
         How often to go through the data, and with how many copies; by default the task's.
     seed : int, optional

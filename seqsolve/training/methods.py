@@ -27,7 +27,7 @@ def noise_of(
     Parameters
     ----------
     method : {"bp", "lr-f", "lr-l", "lr-m"}
-        The method; `METHODS` describes them.
+        The method, as `seqsolve.training.methods.METHODS` describes it.
     model : Model
         What is trained.
     x : array
@@ -61,7 +61,7 @@ def noise_of(
     >>> from seqsolve import models, training
     >>> model = models.MLP.random((64, 32, 10), rng=0)
     >>> training.noise_of("lr-m", model, np.zeros((8, 64)), sigma=0.03, copies=16).copies
-    (14, 26)
+    (14, 18)
     """
     _checks.one_of("method", method, METHODS)
     if method == "bp":

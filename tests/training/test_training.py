@@ -14,6 +14,7 @@ from seqsolve import datasets, models, training
 from seqsolve import likelihood_ratio as lr
 from seqsolve.training import __main__ as command_line
 from seqsolve.training import tasks
+from seqsolve.training.methods import METHODS
 
 HAS_DATA = pytest.mark.skipif("SEQSOLVE_DATA" not in os.environ, reason="SEQSOLVE_DATA is not set")
 TIMES = {"seconds": 0.0, "process_seconds": 0.0}
@@ -26,7 +27,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def runs(digits):
-    return {method: training.fit(digits, method, epochs=5) for method in training.METHODS}
+    return {method: training.fit(digits, method, epochs=5) for method in METHODS}
 
 
 def without_times(run):
@@ -152,6 +153,15 @@ def test_recurrent_networks_learn_texts(tmp_path, cell):
     assert run.accuracy > 0.75
     assert run.accuracy > training.fit(task, "bp").accuracy - 0.1
     np.testing.assert_array_equal(run.model.layers[0].weight, before.layers[0].weight)
+
+
+def test_articles_of_the_test_are_not_trained_on(monkeypatch):
+    labels = np.zeros(5, int)
+    news = datasets.Articles(tuple("abcde"), labels, ("b", "x"), labels[:2], ("only",))
+    np.testing.assert_array_equal(tasks._selection(news), [0, 2, 3, 4])
+    monkeypatch.setattr(tasks, "_N_ARTICLES", 2)
+    chosen = tasks._selection(news)
+    assert len(set(chosen) & {0, 2, 3, 4}) == len(chosen) == 2
 
 
 def test_graph_networks_learn_from_the_few_nodes_with_labels():

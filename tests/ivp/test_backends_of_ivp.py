@@ -1,0 +1,113 @@
+"""`solve_ivp` and its gradients on every backend, with arrays that are no NumPy arrays."""
+
+from __future__ import annotations
+
+import loopback
+import numpy as np
+import pytest
+
+import seqsolve
+from seqsolve import solve_ivp
+from seqsolve.ivp import Batched, Signal, vjp
+
+TIMES = np.linspace(0, 2, 5)
+SAMPLES = np.linspace(0, 2, 21)
+NAMES = [n for n in ("numpy", "numba", "loopback") if seqsolve.backend_status(n).available]
+
+
+def forced(t, y, rate, gain, force):
+    if isinstance(y, np.ndarray):
+        return [y[1], -rate * np.sin(y[0]) - gain * y[1] + force]
+    return [y[1], -(rate * np.sin(y[0])) - y[1] * gain + force]
+
+
+def weighted(t, y, W):
+    return np.tanh(np.tensordot(W, y, 1))
+
+
+def weighted_vjp(t, y, w, W):
+    slope = w * (1 - np.tanh(np.tensordot(W, y, 1)) ** 2)
+    return (np.tensordot(slope, y, ((1,), (1,))),)
+
+
+def moved(backend, a):
+    return seqsolve.get_backend(backend).asarray(a)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", ["RK45", "DOP853", "Radau", "Trapezoid", "DEER"])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_results_and_gradients_are_those_of_numpy(name, method, batch):
+    rng = np.random.default_rng(0)
+    y0 = rng.uniform(0.5, 1, (2, *batch))
+    rate = Batched(rng.uniform(0.5, 2, batch)) if batch else 1.3
+    loose = {"rtol": 1e-3, "atol": 1e-5} if method in ("Trapezoid", "DEER") else {"rtol": 1e-6}
+
+    def run(backend):
+        at = (lambda a: a) if backend is None else (lambda a: moved(backend, a))
+        mine = Batched(at(rate.values)) if batch else rate
+        force = Signal(at(SAMPLES), at(np.cos(SAMPLES)), "cubic")
+        args = (mine, 0.2, force)
+        result = solve_ivp(
+            forced, (0, 2), at(y0), method, TIMES, args=args, backend=backend, **loose
+        )
+        g = np.cos(np.arange(result.y.size)).reshape(result.y.shape)
+        return result, vjp(result, at(g))
+
+    here, gradient = run(None)
+    there, moved_gradient = run(name)
+    kind = seqsolve.get_backend(name)
+    assert type(there.y) is type(moved_gradient.y0) is type(moved(name, y0))
+    # Iterations end at a part of the tolerance; there the last digits of backends differ.
+    np.testing.assert_allclose(kind.to_numpy(there.y), here.y, rtol=0.1 * loose["rtol"])
+    np.testing.assert_allclose(kind.to_numpy(there.t), here.t)
+    np.testing.assert_allclose(kind.to_numpy(moved_gradient.y0), gradient.y0, rtol=1e-4)
+    for a, b in zip(moved_gradient.args, gradient.args, strict=True):
+        a = kind.to_numpy(a) if np.ndim(b) else a
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_the_backend_follows_the_arrays():
+    y0 = loopback.asarray([1.0, 0.5])
+    W = loopback.asarray([[-1.0, 0.5], [0.2, -0.7]])
+    for start in (y0, [1.0, 0.5]):
+        result = solve_ivp(weighted, (0, 1), start, args=(W,), rtol=1e-8, atol=1e-10)
+        assert isinstance(result.y, loopback.Array)
+    g = loopback.asarray(np.ones(result.y.shape))
+    exact, differenced = vjp(result, g, weighted_vjp).args[0], vjp(result, g).args[0]
+    assert isinstance(exact, loopback.Array)
+    np.testing.assert_allclose(exact.get(), differenced.get(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2)])
+def test_events_and_functions_that_do_not_broadcast(shape):
+    def fun(t, y):
+        assert isinstance(y, loopback.Array)
+        return [float(y[1]), -1.0] if y.ndim == 1 else [[1.0]]
+
+    def ground(t, y):
+        return y[0]
+
+    ground.terminal, ground.direction = True, -1
+    y0 = np.ones(shape)
+    result = solve_ivp(fun, (0, 9), loopback.asarray(y0), events=ground, dense_output=True)
+    assert np.all(result.success)
+    times = result.t_events[0] if len(shape) == 1 else result.t_events[0][0]
+    np.testing.assert_allclose(times, [1 + 3**0.5], rtol=1e-9)
+    assert result.sol(1.0).shape == shape
+
+
+def test_algebraic_equations():
+    result = solve_ivp(
+        lambda t, y: [y[1], y[0] ** 2 + y[1] ** 2 - 1], (0, 1), loopback.asarray([0.0, 1.0]),
+        "Radau", mass=[1, 0], rtol=1e-6,
+    )  # fmt: skip
+    np.testing.assert_allclose(result.y.get()[:, -1], [np.sin(1), np.cos(1)], rtol=1e-5)
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="`backend` must be a backend's name"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], backend=3)
+    result = solve_ivp(lambda t, y: -y, (0, 1), loopback.asarray([1.0]))
+    with pytest.raises(ValueError, match="`cotangent` must have the shape"):
+        vjp(result, loopback.asarray([1.0]))
