@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from seqsolve.backend import Array
 from seqsolve.portable import PortableBackend
-from seqsolve_cupy import cyclic_reduction, memory, wide
+from seqsolve_cupy import cyclic_reduction, memory, newton, recurrence, residual, wide
 from seqsolve_cupy.placement import common_device
 
 
@@ -85,7 +85,8 @@ class CupyBackend(PortableBackend):
                 )
             y = cupy.empty(b.shape, dtype=b.dtype) if out is None else out
             if y.size:
-                solver = cyclic_reduction if cyclic_reduction.applies(A, b) else wide
+                solver = cyclic_reduction if method == "cyclic_reduction" else recurrence
+                solver = solver if solver.applies(A, b) else wide
                 solver.solve(A, b, y0, reverse=reverse, transpose=transpose, out=y)
             return y
 
@@ -94,12 +95,15 @@ class CupyBackend(PortableBackend):
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """Return each sequence's first failing step and largest residual."""
         with common_device(y, fy, atol):
-            return super().residual_test(y, fy, rtol, atol)
+            return residual.residual_test(y, fy, rtol, atol)
 
     def newton_update(self, A: Array, fy: Array, y: Array, *, method: str) -> None:
         """Advance the iterate in place."""
         with common_device(A, fy, y):
-            super().newton_update(A, fy, y, method=method)
+            if method in ("auto", "scan") and recurrence.applies(A, y):
+                newton.newton_update(A, fy, y)
+            else:
+                super().newton_update(A, fy, y, method=method)
 
 
 def _dotted(version: int) -> str:
