@@ -15,6 +15,9 @@ from seqsolve_cupy.plans import Narrow, Wide, choose, run_length
 
 __all__ = ["Task", "launch", "plan_for"]
 
+#: Steps by which runs begin before step 0 at most, to be aligned in memory.
+LONGEST_LEAD = 3
+
 
 @dataclass(frozen=True)
 class Task:
@@ -119,7 +122,7 @@ def _look_back(task: Task, plan: Narrow) -> None:
     n_steps, n, itemsize = task.like.shape[0], task.n, task.like.itemsize
     n_groups = -(-task.n_lanes // plan.lanes)
     tile_steps = plan.threads // plan.lanes * run_length(n, itemsize)
-    n_slots = -(-n_steps // tile_steps) * n_groups
+    n_slots = -(-(n_steps + LONGEST_LEAD) // tile_steps) * n_groups
     wide = layout.WIDE[task.like.dtype.name]
     flags = cupy.zeros(1 + n_slots, dtype="int32")
     maps = cupy.empty((n_slots, plan.lanes, n * n + n), dtype=wide)
