@@ -43,9 +43,6 @@ class Problem:
     ----------
     f, jac, x, y0, backend, n_steps, jac_structure
         As the public solvers take them.
-    trusted : bool
-        Whether the step is the library's own: it is not tried beforehand, it
-        keeps the state's dtype, and its Jacobian is `jac_structure`.
     """
 
     def __init__(
@@ -58,7 +55,6 @@ class Problem:
         backend: Any = None,
         n_steps: int | None = None,
         jac_structure: Any = None,
-        trusted: bool = False,
     ) -> None:
         step = _checks.function("f", f)
         self.backend: Backend = _checks.choose_backend(backend, y0=y0, x=x)
@@ -75,9 +71,7 @@ class Problem:
             jac_structure = getattr(step, "jac_structure", None)
         self.target = jacobians.parse_structure(jac_structure, self.n_state)
         self.jac = _jacobian_source(jac, step)
-        self.trusted = trusted
-        if not trusted:
-            self._probe_step()
+        self._probe_step()
         if self.jac == "cs" and np.dtype(self.dtype).kind == "c":
             raise ValueError(
                 "`jac` must not be 'cs' for a complex state: a complex step needs a real one; "
@@ -257,8 +251,6 @@ class Problem:
             if target is None or self._couples_beyond(target):
                 return Structure("dense")
             return target
-        if self.trusted and target is not None:
-            return target
         if isinstance(self.jac, Hutchinson) or self.n_steps == 0:
             return Structure("dense")
         first = self.bind(slice(0, 1))
@@ -379,14 +371,10 @@ class BoundProblem:
         """Return the new states in the dtype in which the step gives them."""
         user = self.user_view(y_prev)
         if self._bound is not None:
-            fy = self._call(self._bound, user)
+            fy = _checks.call_user("f", self._bound, user)
         else:
-            fy = self._call(self._problem.step, user, self.x)
+            fy = _checks.call_user("f", self._problem.step, user, self.x)
         return self._state(fy, y_prev)
-
-    def _call(self, fun: Callable[..., Any], *args: Any) -> Any:
-        """Call the step; the exceptions of a user's step say what it was called with."""
-        return fun(*args) if self._problem.trusted else _checks.call_user("f", fun, *args)
 
     def __call__(self, y_prev: Array) -> Array:
         """Return the new states."""
@@ -398,7 +386,7 @@ class BoundProblem:
         if problem.jac == "step" and self._bound is not None:
             problem.counts.nfev += 1
             user = self.user_view(y_prev)
-            fy, complete = self._call(self._bound.linearize, user)
+            fy, complete = _checks.call_user("f", self._bound.linearize, user)
             fy = problem.cast(self._state(fy, y_prev, count=False))
             return fy, lambda: self._finish(self._real(complete()), y_prev, problem.structure)
         fy = self(y_prev)

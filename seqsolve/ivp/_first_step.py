@@ -8,7 +8,9 @@ from seqsolve.ivp._control import Control
 from seqsolve.ivp._method import NDArray, rms
 
 
-def first_steps(control: Control, t: float, y: NDArray, f: NDArray, lane: NDArray) -> NDArray:
+def first_steps(
+    control: Control, t: float, y: NDArray, f: NDArray, lane: NDArray | None = None
+) -> NDArray:
     """Return sizes ``(m,)`` for the first steps, from the sizes of the first two derivatives.
 
     References

@@ -10,7 +10,8 @@ import numpy as np
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._cruise import cruise, loosened
 from seqsolve.ivp._dense import DenseOutput
-from seqsolve.ivp._march import Piece, first_step, march
+from seqsolve.ivp._first_step import first_steps
+from seqsolve.ivp._march import Piece, march
 from seqsolve.ivp._method import NDArray, rms
 from seqsolve.ivp._refine import refine
 
@@ -53,7 +54,11 @@ def integrate(
     meet the tolerances, all at once. A stretch ends where Newton's method does;
     where it does not converge at all, a few steps are made one after the other.
     """
-    size = first_step(loosened(control, y), t, y) if h is None else h
+    if h is None:
+        f = control.rhs(np.array([t]), y[None])
+        size = float(first_steps(loosened(control, y), t, y[None], f)[0])
+    else:
+        size = h
     length, crude = _FIRST, None
     while (control.end - t) * control.direction > 0:
         if crude is None:

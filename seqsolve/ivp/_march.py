@@ -142,34 +142,3 @@ def joined(parts: list[Piece]) -> Piece:
         parts[-1].next_step,
         parts[-1].complete,
     )
-
-
-def first_step(control: Control, t: float, y: NDArray) -> float:
-    """Return a size for the first step, from the sizes of the first two derivatives.
-
-    References
-    ----------
-    .. [1] E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential
-       Equations I", section II.4.
-    """
-    span = abs(control.end - t)
-    if span == 0:
-        return 0.0
-    rhs, order = control.rhs, control.method.error_order
-    scale = control.atol + control.rtol * np.abs(y)
-    scale = np.where(scale > 0, scale, np.finfo(float).tiny)
-    f0 = rhs(np.array([t]), y[None])[0]
-    d0, d1 = _size(y / scale), _size(f0 / scale)
-    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
-    h0 = min(h0, span)
-    y1 = y + control.direction * h0 * f0
-    f1 = rhs(np.array([t + control.direction * h0]), y1[None])[0]
-    d2 = _size((f1 - f0) / scale) / h0
-    largest = max(d1, d2)
-    h1 = max(1e-6, h0 * 1e-3) if largest <= 1e-15 else (0.01 / largest) ** (1 / (order + 1))
-    size = min(100 * h0, h1, span, control.max_step)
-    return size if np.isfinite(size) and size > 0 else min(1e-6, span)
-
-
-def _size(a: NDArray) -> float:
-    return float(np.sqrt(np.mean(np.abs(a) ** 2)))

@@ -11,7 +11,7 @@ from seqsolve.ivp._method import NDArray
 _SHRINK, _GROW = 1 / 64, 4.0
 
 #: Steps are this much shorter than their estimated errors ask for.
-_SAFETY = 0.7
+_SAFETY = 0.6
 
 #: Splitting moves no other steps; where more than this part of them fails, all are moved.
 _FEW = 0.1
