@@ -38,9 +38,9 @@ PHILOX_ROUNDS = 10
 #: ``log(m) = s (c0 + c1 s**2 + ...)`` with ``s = (m - 1) / (m + 1)``: the series of atanh.
 LOG_COEFFICIENTS = (2.0, 2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0)
 
-#: ``t - P(t) / Q(t)`` is the quantile whose tail is ``exp(-t**2 / 2)``. Fitted for the smallest
-#: largest error, which is 2.4e-8 for tails from 2**-33 to 1/2.
+#: ``P`` in ``t - P(t) / Q(t)``, the quantile whose tail is ``exp(-t**2 / 2)``.
 NORMAL_NUMERATOR = (3.220579284046531, 9.327121738898636, 2.6316877270029986, 0.09690829074375473)
+#: ``Q`` there. Fitted for the smallest largest error: 2.4e-8 for tails from 2**-33 to 1/2.
 NORMAL_DENOMINATOR = (
     1.0,
     5.630493872224596,

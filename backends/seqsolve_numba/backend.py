@@ -22,21 +22,29 @@ _COMPILED_METHODS = frozenset({"auto", "sequential"})
 
 
 class NumbaBackend(PortableBackend):
-    """NumPy arrays on CPU threads; recurrences and element steps compiled by Numba."""
+    """NumPy arrays on CPU threads; recurrences and element steps compiled by Numba.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    without_cuda : str
+        Why no CUDA device is used, for people to read.
+    """
+
+    def __init__(self, without_cuda: str = "not asked for") -> None:
         super().__init__("numba", np)
+        self._without_cuda = without_cuda
 
     @functools.cached_property
     def _specializations(self) -> Any:
         return _compiled().Specializations()
 
     def describe(self) -> Mapping[str, str]:
-        """Return the versions and the number of threads."""
+        """Return the versions, the number of threads, and why no device is used."""
         return {
             "numpy": np.__version__,
             "numba": version("numba"),
             "threads": str(threads.n_threads()),
+            "cuda": f"not used: {self._without_cuda}",
         }
 
     def linear_recurrence(

@@ -132,7 +132,7 @@ class Specialization:
                         build(self), arguments, content, unroll=unroll
                     )
                 except (NumbaError, ElementStepError):
-                    self._check()
+                    self.check()
                     raise
             return self._kernels[name]
 
@@ -156,7 +156,7 @@ class Specialization:
             return inlined(lambda numbers: numbers[0])
         return known(Layout.contiguous(item, np.dtype(self.shapes.x_dtype).itemsize))
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raise ElementStepError if it is the user's functions that cannot be compiled."""
         shapes = self.shapes
         number = numba.from_dtype(np.dtype(shapes.dtype))

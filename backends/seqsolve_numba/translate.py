@@ -33,9 +33,14 @@ class Translator:
     ----------
     precision : dtype
         float32 or float64.
+    compiled : callable
+        ``compiled(function)``, the form in which kernels call a function.
     """
 
-    def __init__(self, precision: np.dtype[Any]) -> None:
+    def __init__(
+        self, precision: np.dtype[Any], compiled: Callable[[FunctionType], Any] = inlined
+    ) -> None:
+        self._compiled = compiled
         self._number = precision.type
         self._narrow = precision.itemsize < 8
         self._translated: dict[FunctionType, Any] = {}
@@ -54,7 +59,7 @@ class Translator:
             return function
         if function not in self._translated:
             self._translated[function] = None
-            self._translated[function] = inlined(self._rebuild(function))
+            self._translated[function] = self._compiled(self._rebuild(function))
         elif self._translated[function] is None:
             raise ElementStepError(
                 f"An element step must not call itself; {function.__qualname__} does."
@@ -124,16 +129,25 @@ def check(name: str, function: Callable[..., Any], compiled: Any, arguments: Any
     try:
         compiled.compile(arguments)
     except NumbaError as error:
-        file, line = _place(function, error)
-        source = linecache.getline(file, line).strip() or f"<line {line}>"
-        raise ElementStepError(
-            f"`{name}` cannot be compiled:\n\n    {source}\n\n({file}, line {line}). "
-            f"{_reason(str(error))} An element step uses numbers, loops and elements of its "
-            "arguments, and allocates nothing."
-        ) from None
+        raise ElementStepError(f"`{name}` cannot be compiled:{_line(function, error)}") from None
 
 
-def _place(function: Any, error: NumbaError) -> tuple[str, int]:
+def unsupported(function: Callable[..., Any], error: Exception) -> str:
+    """Return what to tell where a step compiles for the processor but not for a device."""
+    return f"The step cannot be compiled for a CUDA device:{_line(function, error)}"
+
+
+def _line(function: Callable[..., Any], error: Exception) -> str:
+    """Return the user's line that an error is about, and the reason."""
+    file, line = _place(function, error)
+    source = linecache.getline(file, line).strip() or f"<line {line}>"
+    return (
+        f"\n\n    {source}\n\n({file}, line {line}). {_reason(str(error))} An element step uses "
+        "numbers, loops and elements of its arguments, and allocates nothing."
+    )
+
+
+def _place(function: Any, error: Exception) -> tuple[str, int]:
     """Return the file and the line of the user's that an error is about."""
     file, line = function.__code__.co_filename, function.__code__.co_firstlineno
     named = re.search(re.escape(file) + r" \((\d+)\)", str(error))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -80,8 +81,8 @@ def add(
 ) -> Array:
     """Return ``z + sigma eps``, shape ``(copies, n_data, n_units)``."""
     stream = streams(backend, noise, place, step, copies)
-    if isinstance(backend, random.NoiseKernels):
-        return backend.add_noise(z, sigma, stream, copies)
+    if _has_kernels(type(backend)):
+        return cast(random.NoiseKernels, backend).add_noise(z, sigma, stream, copies)
     return random.add_noise(backend.xp, z, sigma, stream, copies)
 
 
@@ -90,10 +91,16 @@ def weigh(
 ) -> None:
     """Add ``sum_k w[k] eps[k]`` to `out`."""
     stream = streams(backend, noise, place, step, copies)
-    if isinstance(backend, random.NoiseKernels):
-        backend.weigh_noise(w, stream, copies, out)
+    if _has_kernels(type(backend)):
+        cast(random.NoiseKernels, backend).weigh_noise(w, stream, copies, out)
     else:
         random.weigh_noise(backend.xp, w, stream, copies, out)
+
+
+@functools.cache
+def _has_kernels(backend_type: type) -> bool:
+    """Tell whether backends of a type have kernels: asking a protocol takes longer than these."""
+    return issubclass(backend_type, random.NoiseKernels)
 
 
 class HalfPass(Pass):

@@ -123,18 +123,19 @@ def test_relative_sigma():
 def test_losses_that_jump_are_trained_on():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((300, 2))
-    labels = (x[:, 0] * x[:, 1] > 0).astype(int)
+    labels = (x.sum(axis=1) > 0).astype(int)
     model = MLP.random((2, 16, 2), activation="threshold", rng=1)
     optimizer = lr.Adam(0.03)
     state = optimizer.init(model.params)
-    noise = lr.Noise(0.3, 32, scale="rms")
-    for i in range(80):
+    noise = lr.Noise(0.3, 16, scale="rms")
+    before = lr.zero_one(model(x), labels).mean()
+    for i in range(60):
         estimate = lr.value_and_grad(
             model, lr.zero_one, noise.iteration(i), x, labels, backend="numba"
         )
         params, state = optimizer.step(model.params, estimate.grads, state)
         model = model.with_params(params)
-    assert lr.zero_one(model(x), labels).mean() < 0.15
+    assert lr.zero_one(model(x), labels).mean() < 0.06 < 0.3 < before
 
 
 @pytest.mark.parametrize("at", ["output", "weight"])

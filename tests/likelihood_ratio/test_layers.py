@@ -10,6 +10,7 @@ from support.stacks import PROBLEMS
 
 from seqsolve import likelihood_ratio as lr
 from seqsolve.models import GCN, MLP, RNN, Stack, layers
+from seqsolve.models.layers.activation import ACTIVATIONS
 
 
 def complex_step(model, loss, x, target, i, name, direction):
@@ -35,7 +36,7 @@ def test_exact_gradients(name):
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "sigmoid"])
 def test_derivatives_of_activations(activation):
-    function = layers.ACTIVATIONS[activation]
+    function = ACTIVATIONS[activation]
     z = np.random.default_rng(0).standard_normal(20)
     step = function(z + 1e-30j).imag / 1e-30
     np.testing.assert_allclose(function.pull(z, function(z), np.ones(20)), step, rtol=1e-14)

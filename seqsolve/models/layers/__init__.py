@@ -5,7 +5,7 @@ Each keeps the contract of :class:`seqsolve.likelihood_ratio.Layer`.
 
 from __future__ import annotations
 
-from seqsolve.models.layers.activation import ACTIVATIONS, Activation
+from seqsolve.models.layers.activation import Activation
 from seqsolve.models.layers.affine import Linear, Scale
 from seqsolve.models.layers.conv import Conv2d
 from seqsolve.models.layers.graph import GraphConv
@@ -13,7 +13,6 @@ from seqsolve.models.layers.recurrent import Recurrent
 from seqsolve.models.layers.shaping import Embedding, Flatten, Pool
 
 __all__ = [
-    "ACTIVATIONS",
     "Activation",
     "Conv2d",
     "Embedding",

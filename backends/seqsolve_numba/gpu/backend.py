@@ -1,0 +1,202 @@
+"""The Numba backend's primitives on a CUDA device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqsolve.backend import FusedOutcome
+from seqsolve.portable import PortableBackend
+from seqsolve_numba.device import simulated
+
+Array = Any
+
+#: Methods of linear recurrences that the kernels stand for.
+_COMPILED_METHODS = frozenset({"auto", "sequential"})
+
+
+class CudaBackend(PortableBackend):
+    """CuPy arrays on a CUDA device; recurrences and element steps compiled by Numba.
+
+    Where Numba simulates CUDA (NUMBA_ENABLE_CUDASIM), the arrays are NumPy's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("numba", _namespace())
+
+    @functools.cached_property
+    def _programs(self) -> Any:
+        return _kernels().Programs()
+
+    def describe(self) -> Mapping[str, str]:
+        """Return the versions and the device."""
+        return {
+            self.xp.__name__: str(self.xp.__version__),
+            "numba": version("numba"),
+            "cuda": _kernels().launch.describe(),
+        }
+
+    def asarray(self, a: Any, dtype: Any = None) -> Array:
+        """Return `a` as an array on the device, moved and cast only if needed."""
+        return self.xp.asarray(a, dtype=dtype)
+
+    def to_numpy(self, a: Array) -> npt.NDArray[Any]:
+        """Return `a` in host memory."""
+        return np.asarray(a.get() if hasattr(a, "get") else a)
+
+    def synchronize(self) -> None:
+        """Wait until the device is done."""
+        _kernels().launch.synchronize()
+
+    def linear_recurrence(
+        self,
+        A: Array,
+        b: Array,
+        y0: Array | None,
+        *,
+        reverse: bool,
+        transpose: bool,
+        method: str,
+        out: Array | None,
+    ) -> Array:
+        """Solve the recurrence; ``"auto"`` by kernels, in chunks where sequences are few."""
+        if method not in _COMPILED_METHODS:
+            return super().linear_recurrence(
+                A, b, y0, reverse=reverse, transpose=transpose, method=method, out=out
+            )
+        dtype = np.result_type(str(A.dtype), str(b.dtype)).name
+        if transpose and A.ndim == 4:
+            A = A.swapaxes(-1, -2)
+        y = self.xp.empty(b.shape, dtype=dtype) if out is None or out.dtype != dtype else out
+        A, b = A.astype(dtype, copy=False), b.astype(dtype, copy=False)
+        turn = slice(None, None, -1) if reverse else slice(None)
+        _kernels().linear.recurrence(self.xp, A[turn], b[turn], y[turn], y0)
+        if out is None or out is y:
+            return y
+        out[...] = y
+        return out
+
+    def residual_test(
+        self, y: Array, fy: Array, rtol: float, atol: Array
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Return each sequence's first failing step and largest residual, reduced on the device."""
+        real = np.finfo(str(y.dtype)).dtype.name
+        first, largest = _kernels().linear.residual_test(
+            self.xp, y, fy.astype(y.dtype, copy=False), rtol, self.asarray(atol, dtype=real)
+        )
+        return self.to_numpy(first).astype(np.intp), self.to_numpy(largest)
+
+    def newton_update(self, A: Array, fy: Array, y: Array, *, method: str) -> None:
+        """Advance the iterate in place."""
+        if method not in _COMPILED_METHODS:
+            super().newton_update(A, fy, y, method=method)
+            return
+        A, fy = (
+            a + 0 if self.xp.may_share_memory(a, y) else a.astype(y.dtype, copy=False)
+            for a in (A, fy)
+        )
+        _kernels().linear.recurrence(self.xp, A, fy, y, None, newton=True)
+
+    def element_window(
+        self, step: Any, *, n_steps: int, n_batch: int, n_jacobian: int, dtype: Any
+    ) -> int:
+        """Return 1 where the sequences alone fill the device, else some steps for each thread."""
+        launch, newton = _kernels().launch, _kernels().newton
+        fills = n_batch >= launch.n_resident()
+        if fills or not newton.fits(step.n_state, n_jacobian // step.n_state):
+            return 1
+        window: int = max(1, min(n_steps, 8 * launch.TEAM))
+        return window
+
+    def march(self, step: Any, x: Array | None, y: Array) -> None:
+        """Step through time, a thread for each sequence."""
+        if y.shape[0] > 1 and y.size:
+            self._run(_kernels().marching.march, step, x, y)
+
+    def newton_windows(
+        self,
+        step: Any,
+        x: Array | None,
+        y: Array,
+        *,
+        guessed: bool,
+        rtol: float,
+        atol: Array,
+        maxiter: int,
+        scale: float,
+        window: int,
+    ) -> FusedOutcome:
+        """Solve one window after the other by Newton's method, a block for each sequence."""
+        outcome: FusedOutcome = self._run(
+            _kernels().newton.newton_windows,
+            step,
+            x,
+            y,
+            backend=self,
+            guessed=guessed,
+            rtol=rtol,
+            atol=atol,
+            maxiter=maxiter,
+            scale=scale,
+            window=window,
+        )
+        return outcome
+
+    def sweep_windows(
+        self,
+        step: Any,
+        x: Array | None,
+        y: Array,
+        *,
+        rtol: float,
+        atol: Array,
+        maxiter: int,
+        window: int,
+        block_size: int,
+    ) -> FusedOutcome:
+        """Solve one window after the other by Jacobi sweeps, a block for each sequence."""
+        outcome: FusedOutcome = self._run(
+            _kernels().sweeps.sweep_windows,
+            step,
+            x,
+            y,
+            backend=self,
+            rtol=rtol,
+            atol=atol,
+            maxiter=maxiter,
+            window=window,
+            block_size=block_size,
+        )
+        return outcome
+
+    def _run(self, solve: Any, step: Any, x: Array | None, y: Array, **options: Any) -> Any:
+        """Call a host function with the step as a program, its input and its parameters."""
+        if x is not None:
+            dtype = "float32" if x.dtype == np.float16 else np.dtype(x.dtype).newbyteorder("=")
+            x = x.astype(dtype, copy=False)
+            x = self.xp.broadcast_to(x, (x.shape[0], y.shape[1], *x.shape[2:]))
+        params = tuple(p if p.ndim else self.to_numpy(p)[()] for p in step.params.values())
+        program = self._programs.get(step, x, y)
+        with _kernels().explained(step, x, y):
+            return solve(program, y if x is None else x, params, y, **options)
+
+
+def _namespace() -> Any:
+    if simulated():
+        return np
+    import cupy
+
+    return cupy
+
+
+@functools.cache
+def _kernels() -> Any:
+    """Return the kernels: importing them loads Numba."""
+    from seqsolve_numba.gpu import kernels
+
+    return kernels

@@ -1,0 +1,234 @@
+# mypy: disable-error-code="attr-defined,no-untyped-call"
+"""Linear recurrences, Newton updates and the stopping test on the device.
+
+Where there are too few sequences to fill the device, time is cut into chunks
+and each gets a thread: first all chunks but the last are solved from zero,
+beside the products of their matrices; then a thread for each sequence goes
+from chunk to chunk; then all chunks are solved from where they really begin.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from seqsolve_numba.gpu import launch
+from seqsolve_numba.gpu.program import Array
+
+#: Products of many matrices lose more digits than the recurrence itself.
+_WIDE = {"float32": "float64", "complex64": "complex128"}
+
+
+def recurrence(
+    xp: Any, A: Array, b: Array, y: Array, start: Array | None, *, newton: bool = False
+) -> None:
+    """Solve ``y[t] = A[t] y[t-1] + b[t]`` into `y`, or advance the iterate `y` as Newton does.
+
+    Parameters
+    ----------
+    xp : namespace
+        Of the arrays.
+    A : array, shape (n_steps, n_batch, n_state) or (n_steps, n_batch, n_state, n_state)
+        Diagonal or dense matrices.
+    b : array, shape (n_steps, n_batch, n_state)
+        Right-hand side; the image of the iterate in a Newton update.
+    y : array, shape (n_steps, n_batch, n_state)
+        Receives the result.
+    start : array, shape (n_batch, n_state), or None
+        The state before the first step. None: zero, and ``A[0]`` is not read.
+    newton : bool
+        Whether to do `seqsolve.backend.Backend.newton_update`.
+    """
+    n_steps, n_batch, n = b.shape
+    if not b.size:
+        return
+    dense = A.ndim == 4
+    width = n if dense else 1
+    lanes = n_batch * n // width
+    n_chunks = _n_chunks(n_steps, lanes, width)
+    length = -(-n_steps // n_chunks)
+    n_chunks = -(-n_steps // length)
+    wide = _WIDE.get(str(y.dtype), str(y.dtype))
+    fresh = start is None
+    starts = xp.zeros((n_chunks, n_batch, n), dtype=wide)
+    if not fresh:
+        starts[0] = start
+    kernels = _Kernels.of(str(y.dtype), n, dense, newton)
+    if n_chunks > 1:
+        products = xp.empty((n_chunks - 1, lanes, width, width), dtype=wide)
+        launch.each(
+            kernels.chunks, lanes * (n_chunks - 1), A, b, y, starts, products, length, fresh
+        )
+        launch.each(kernels.carries, lanes, starts, products)
+    limit = np.finfo(str(y.dtype)).dtype.type(np.finfo(str(y.dtype)).max) ** 0.5
+    launch.each(kernels.solve, lanes * n_chunks, A, b, y, starts, length, fresh, limit)
+
+
+def _n_chunks(n_steps: int, lanes: int, width: int) -> int:
+    """Return how many chunks to cut time into: a chunk's steps cost `width` times a step."""
+    n_chunks = min(launch.n_resident() // lanes, n_steps // launch.SPAN)
+    return n_chunks if n_chunks > 1 + width else 1
+
+
+def residual_test(xp: Any, y: Array, fy: Array, rtol: float, atol: Array) -> tuple[Array, Array]:
+    """Return each sequence's first failing step and largest residual, on the device."""
+    n_steps, n_batch, _ = y.shape
+    first = xp.full(n_batch, n_steps, dtype="int64")
+    largest = xp.zeros(n_batch, dtype="float64")
+    real = np.finfo(str(y.dtype)).dtype.type
+    threads = max(1, min(launch.TEAM, n_steps))
+    launch.run(_residual_kernel(), n_batch, threads, y, fy, real(rtol), atol, first, largest)
+    return first, largest
+
+
+class _Kernels:
+    """The three kernels of a recurrence."""
+
+    def __init__(self, dtype: str, n: int, dense: bool, newton: bool) -> None:
+        self.chunks = launch.kernel(_chunks(_WIDE.get(dtype, dtype), n, dense, newton))
+        self.carries = launch.kernel(_carries(_WIDE.get(dtype, dtype), n, dense))
+        self.solve = launch.kernel(_solve(dtype, n, dense, newton))
+
+    @staticmethod
+    @functools.cache
+    def of(dtype: str, n: int, dense: bool, newton: bool) -> _Kernels:
+        return _Kernels(dtype, n, dense, newton)
+
+
+def _chunks(wide: str, n: int, dense: bool, newton: bool) -> Any:
+    width = n if dense else 1
+    per_sequence = n // width
+    number = np.dtype(wide).type
+
+    def chunks(
+        A: Any, b: Any, y: Any, starts: Any, products: Any, length: int, fresh: bool
+    ) -> None:
+        index = cuda.grid(1)
+        lanes = b.shape[1] * per_sequence
+        c, lane = index // lanes, index % lanes
+        if c < starts.shape[0] - 1:
+            k, low = lane // per_sequence, lane % per_sequence
+            state = cuda.local.array(width, number)
+            old = cuda.local.array(width, number)
+            product = cuda.local.array((width, width), number)
+            column = cuda.local.array(width, number)
+            for i in range(width):
+                state[i] = starts[0, k, low + i] if c == 0 else number(0)
+                for j in range(width):
+                    product[i, j] = 0
+                product[i, i] = 1
+            for t in range(c * length, (c + 1) * length):
+                for i in range(width):
+                    old[i] = state[i]
+                for i in range(width):
+                    total = number(b[t, k, low + i])
+                    if newton:
+                        total -= y[t, k, low + i]
+                    if not (fresh and t == 0):
+                        if dense:
+                            for j in range(width):
+                                total += A[t, k, i, j] * old[j]
+                        else:
+                            total += A[t, k, low] * old[0]
+                    state[i] = total
+                if c > 0:
+                    for m in range(width):
+                        for i in range(width):
+                            column[i] = product[i, m]
+                        for i in range(width):
+                            if dense:
+                                total = number(0)
+                                for j in range(width):
+                                    total += A[t, k, i, j] * column[j]
+                                product[i, m] = total
+                            else:
+                                product[i, m] = A[t, k, low] * column[i]
+            for i in range(width):
+                for j in range(width):
+                    products[c, lane, i, j] = product[i, j]
+                starts[c + 1, k, low + i] = state[i]
+
+    return chunks
+
+
+def _carries(wide: str, n: int, dense: bool) -> Any:
+    width = n if dense else 1
+    per_sequence = n // width
+    number = np.dtype(wide).type
+
+    def carries(starts: Any, products: Any) -> None:
+        lane = cuda.grid(1)
+        if lane < starts.shape[1] * per_sequence:
+            k, low = lane // per_sequence, lane % per_sequence
+            state = cuda.local.array(width, number)
+            for c in range(1, starts.shape[0] - 1):
+                for i in range(width):
+                    total = starts[c + 1, k, low + i]
+                    for j in range(width):
+                        total += products[c, lane, i, j] * starts[c, k, low + j]
+                    state[i] = total
+                for i in range(width):
+                    starts[c + 1, k, low + i] = state[i]
+
+    return carries
+
+
+def _solve(dtype: str, n: int, dense: bool, newton: bool) -> Any:
+    width = n if dense else 1
+    per_sequence = n // width
+    number = np.dtype(dtype).type
+
+    def solve(A: Any, b: Any, y: Any, starts: Any, length: int, fresh: bool, limit: Any) -> None:
+        index = cuda.grid(1)
+        lanes = b.shape[1] * per_sequence
+        c, lane = index // lanes, index % lanes
+        if c < starts.shape[0]:
+            k, low = lane // per_sequence, lane % per_sequence
+            state = cuda.local.array(width, number)
+            new = cuda.local.array(width, number)
+            for i in range(width):
+                state[i] = starts[c, k, low + i]
+            for t in range(c * length, min((c + 1) * length, b.shape[0])):
+                for i in range(width):
+                    total = number(b[t, k, low + i])
+                    if not (fresh and t == 0):
+                        if dense:
+                            for j in range(width):
+                                total += A[t, k, i, j] * state[j]
+                        else:
+                            total += A[t, k, low] * state[0]
+                    if newton and not abs(total) <= limit:
+                        image = b[t, k, low + i]
+                        total = image if abs(image) < np.inf else y[t, k, low + i]
+                    new[i] = total
+                for i in range(width):
+                    state[i] = new[i]
+                    if newton:
+                        state[i] -= y[t, k, low + i]
+                    y[t, k, low + i] = new[i]
+
+    return solve
+
+
+@functools.cache
+def _residual_kernel() -> Any:
+    return launch.kernel(_residual)
+
+
+def _residual(y: Any, fy: Any, rtol: Any, atol: Any, first: Any, largest: Any) -> None:
+    k, n_steps, n = cuda.blockIdx.x, y.shape[0], y.shape[2]
+    front, peak = n_steps, 0.0
+    for t in range(cuda.threadIdx.x, n_steps, cuda.blockDim.x):
+        for i in range(n):
+            size = abs(y[t, k, i])
+            r = abs(y[t, k, i] - fy[t, k, i])
+            if not (r <= atol[i] + rtol * size and r < np.inf):
+                front = min(front, t)
+            if not r <= peak:
+                peak = float(r) if r < np.inf else np.inf
+    if front < n_steps:
+        cuda.atomic.min(first, k, front)
+    cuda.atomic.max(largest, k, peak)

@@ -1,0 +1,112 @@
+"""Which device the Numba backend runs on, and what it says of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import seqsolve
+from seqsolve.models import MultiHeadGRU
+from seqsolve.testing import check_backend
+from seqsolve_numba import NumbaBackend, device
+
+
+def run(code, **variables):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+
+
+TOLD = """
+import seqsolve, sys
+backend = seqsolve.get_backend("numba")
+print(type(backend).__name__)
+print("numba" in sys.modules)
+print(backend.describe()["cuda"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        (
+            {"NUMBA_ENABLE_CUDASIM": "1"},
+            ["CudaBackend", "False", "simulated by Numba"],
+        ),
+        (
+            {"NUMBA_DISABLE_CUDA": "1"},
+            ["NumbaBackend", "False", "not used: NUMBA_DISABLE_CUDA is set"],
+        ),
+        (
+            {"NUMBA_CUDA_DRIVER": "/nowhere/libcuda.so"},
+            ["NumbaBackend", "False", "not used: no CUDA driver was found"],
+        ),
+    ],
+    ids=str,
+)
+def test_the_environment_decides(variable, told):
+    assert run(TOLD, **variable)[:3] == told
+
+
+def test_a_backend_of_threads_may_be_passed():
+    backend = NumbaBackend()
+    assert backend.describe()["cuda"] == "not used: not asked for"
+    solution = seqsolve.sequential(lambda y, x: 0.5 * y, None, [1.0], n_steps=3, backend=backend)
+    assert solution.y[:, 0].tolist() == [0.5, 0.25, 0.125]
+
+
+def cuda_backend():
+    if device.why_not():
+        pytest.skip(device.why_not())
+    from seqsolve_numba import CudaBackend
+
+    return CudaBackend()
+
+
+@pytest.mark.gpu
+def test_conformance_on_a_device():
+    check_backend(cuda_backend())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("n_batch", [1, 300])
+def test_a_device_computes_what_threads_compute(n_batch):
+    backend = cuda_backend()
+    cell = MultiHeadGRU.random(3, 4, n_heads=2, dtype="float32", rng=0).element_step()
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2000, n_batch, 3)).astype("float32")
+    y0 = np.zeros((n_batch, 4), "float32")
+    exact = seqsolve.sequential(cell, x, y0, backend=NumbaBackend()).y
+    h = seqsolve.triangular_map(cell, x, y0, backend=backend)
+    guess = np.zeros(h.shape, "float32")
+    for solution in (
+        seqsolve.sequential(cell, x, y0, backend=backend),
+        seqsolve.deer(cell, None, x, y0, backend=backend, window=500),
+        seqsolve.jacobi(h, guess),
+        seqsolve.gs_jacobi(h, guess, block_size=300),
+        seqsolve.jacobi_gs(h, guess, block_size=8),
+    ):
+        assert solution.success
+        assert type(solution.y).__module__.startswith("cupy")
+        np.testing.assert_allclose(backend.to_numpy(solution.y), exact, 0, 5e-5)
+
+
+@pytest.mark.gpu
+def test_arrays_are_shared_with_the_device():
+    backend = cuda_backend()
+    y = backend.xp.zeros((5, 2, 1))
+    y[0] = 8
+    backend.march(seqsolve.element_step(halve, n_state=1), None, y)
+    assert backend.to_numpy(y[:, 1, 0]).tolist() == [8, 4, 2, 1, 0.5]
+
+
+def halve(y_prev, x, params, y_out):
+    y_out[0] = 0.5 * y_prev[0]

@@ -1,0 +1,33 @@
+"""The Numba backend's CUDA side in Numba's simulator, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "support" / "simulated.py"
+
+TASKS = [
+    *(("conformance", str(part), "4") for part in range(4)),
+    ("newton",),
+    ("sweeps",),
+    ("gru",),
+    ("chunks",),
+    ("faults",),
+]
+
+
+@pytest.mark.parametrize("task", TASKS, ids="-".join)
+def test_simulated(task):
+    run = subprocess.run(
+        [sys.executable, str(SCRIPT), *task],
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert run.returncode == 0, run.stderr[-4000:]

@@ -1,0 +1,207 @@
+"""What runs in a process where Numba simulates CUDA: ``python simulated.py TASK [ARGUMENT ...]``.
+
+The simulator's threads are threads of Python, and the one that waits for them
+never sleeps: they have to take turns quickly. Then two of them often ask for
+the same shared array at once, and the simulator gives each its own; here they
+wait for each other.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+
+import numpy as np
+
+import seqsolve
+from seqsolve import element_step
+from seqsolve.models import MultiHeadGRU
+from seqsolve.testing import check_backend, conformance_cases
+
+_allocating = threading.Lock()
+
+
+def shared_array(self, shape, dtype, alignment=None):
+    """Return the array of the line that asks: `numba.cuda.shared.array` of the simulator."""
+    frame = sys._getframe(1)
+    with _allocating:
+        line = (frame.f_code.co_filename, frame.f_lineno)
+        if line not in self._allocations:
+            self._allocations[line] = np.empty(shape, dtype)
+        return self._allocations[line]
+
+
+def conformance(part, n_parts):
+    """Run every so many cases of the conformance suite."""
+    backend = seqsolve.get_backend("numba")
+    assert backend.describe()["cuda"] == "simulated by Numba"
+    check_backend(backend, conformance_cases()[int(part) :: int(n_parts)])
+
+
+def step(y_prev, x, params, y_out):
+    (w,) = params
+    for i in range(len(y_prev)):
+        total = x[i]
+        for j in range(len(y_prev)):
+            total += w[i, j] * y_prev[j]
+        y_out[i] = total / (1.0 + abs(total))
+
+
+def jac(y_prev, x, params, jac_out):
+    (w,) = params
+    for i in range(len(y_prev)):
+        total = x[i]
+        for j in range(len(y_prev)):
+            total += w[i, j] * y_prev[j]
+        for j in range(len(y_prev)):
+            jac_out[i, j] = w[i, j] / (1.0 + abs(total)) ** 2
+
+
+def problem(n_steps, n_batch, seed):
+    rng = np.random.default_rng(seed)
+    cell = element_step(step, jac, n_state=2, params={"w": rng.uniform(-0.6, 0.6, (2, 2))})
+    shape = (n_steps, n_batch, 2)
+    return cell, rng.standard_normal(shape), rng.standard_normal(shape[1:]), rng
+
+
+def newton(backend="numba"):
+    """Iterate as the core does, with any number of steps for each thread and any guess."""
+    for n_steps, window, maxiter, guessed in ((37, 37, 9, 0), (26, 7, 9, 1), (30, 30, 2, 1)):
+        cell, x, y0, rng = problem(n_steps, 1, n_steps)
+        guess = rng.standard_normal(x.shape) if guessed else None
+        options = {
+            "window": window,
+            "maxiter": maxiter,
+            "initial_guess": guess,
+            "damping": 0.1,
+            "on_failure": "return",
+        }
+        ours, core = (
+            seqsolve.deer(cell, None, x, y0, backend=b, **options) for b in (backend, "numpy")
+        )
+        assert ours.status == core.status
+        np.testing.assert_array_equal(ours.converged_steps, core.converged_steps)
+        assert [w.nit for w in ours.history] == [w.nit for w in core.history]
+        np.testing.assert_allclose(ours.y[:window], core.y[:window], 1e-10, 1e-11)
+        for a, b in zip(ours.history, core.history, strict=True):
+            np.testing.assert_allclose(a.residuals, b.residuals, 1e-6, 1e-12)
+
+
+def sweeps(backend="numba"):
+    """Sweep every sequence as the core sweeps it alone, over any number of tiles and rounds."""
+    rng = np.random.default_rng(0)
+    solvers = {
+        "jacobi": lambda h, g, b, w, **o: seqsolve.jacobi(h, g, window=w, **o),
+        "gs_jacobi": lambda h, g, b, w, **o: seqsolve.gs_jacobi(h, g, block_size=b, **o),
+        "jacobi_gs": lambda h, g, b, w, **o: seqsolve.jacobi_gs(h, g, block_size=b, window=w, **o),
+    }
+    for seed in range(12):
+        n_steps, block, window = (int(i) for i in rng.integers(1, (45, 14, 50)))
+        cell, x, y0, _ = problem(n_steps, 2, seed)
+        guess = rng.standard_normal(x.shape)
+        options = {"maxiter": (None, 3, 11)[seed % 3], "on_failure": "return"}
+        for solver in solvers.values():
+            h = seqsolve.triangular_map(cell, x, y0, backend=backend)
+            fused = solver(h, guess, block, window, **options)
+            for k in range(2):
+                h = seqsolve.triangular_map(cell, x[:, k], y0[k], backend="numpy")
+                alone = solver(h, guess[:, k], block, window, **options)
+                assert fused.converged_steps[k] == alone.converged_steps
+                solved = slice(0, int(alone.converged_steps))
+                np.testing.assert_allclose(fused.y[solved, k], alone.y[solved], 1e-13, 1e-13)
+                np.testing.assert_allclose(fused.residual[k], alone.residual, 1e-3, 1e-14)
+
+
+def gru():
+    """Step and iterate a block-diagonal cell in single precision."""
+    cell = MultiHeadGRU.random(2, 4, n_heads=2, dtype="float32", rng=0).element_step()
+    rng = np.random.default_rng(1)
+    x, y0 = rng.standard_normal((21, 2, 2)).astype("float32"), np.zeros((2, 4), "float32")
+    exact = seqsolve.sequential(cell, x, y0).y
+    for window in (1, 21):
+        solution = seqsolve.deer(cell, None, x, y0, backend="numba", window=window)
+        assert solution.success
+        assert solution.y.dtype == np.float32
+        np.testing.assert_allclose(solution.y, exact, 0, 2e-5)
+
+
+def chunks():
+    """Cut time into chunks, in all structures and directions, as few sequences do."""
+    rng = np.random.default_rng(0)
+    for shape in ((61, 1, 2), (61, 1, 1, 1), (61, 1, 2, 2), (60, 2, 3)):
+        A = 0.5 * rng.standard_normal(shape)
+        b, y0 = rng.standard_normal(shape[:3]), rng.standard_normal(shape[1:3])
+        for reverse in (False, True):
+            ours, core = (
+                seqsolve.linear_recurrence(A, b, y0, backend=name, reverse=reverse)
+                for name in ("numba", "numpy")
+            )
+            np.testing.assert_allclose(ours, core, 1e-10, 1e-12)
+
+
+def faults():
+    """Plant faults in kernels; each must show."""
+    from seqsolve_numba import CudaBackend
+    from seqsolve_numba.gpu import linear
+    from seqsolve_numba.gpu import newton as newton_kernels
+    from seqsolve_numba.gpu import sweeps as sweep_kernels
+
+    def case(name):
+        (chosen,) = (c for c in conformance_cases() if c.name == name)
+        return lambda backend: chosen.run(backend)
+
+    def nothing(*_):
+        return lambda *_: None
+
+    def all_pass(program):
+        return lambda old, image, rtol, atol: (0.0, True)
+
+    def next_input(program):
+        def evaluate(x, params, state, t, k, image):
+            program.step(state, program.argument(x, min(t + 1, len(x) - 1), k), params, image)
+
+        return evaluate
+
+    def nan_passes(y, fy, rtol, atol, first, largest):
+        return None
+
+    planted = (
+        (newton_kernels, "_carry", nothing, newton),
+        (newton_kernels, "_compose", nothing, newton),
+        (newton_kernels, "_passes", lambda p: lambda *_: (0.0, True), newton),
+        (sweep_kernels, "_test", all_pass, case("sweep_windows-iterates-dense")),
+        (sweep_kernels, "_evaluate", next_input, sweeps),
+        (sweep_kernels, "_sweep_blocks", nothing, sweeps),
+        (linear, "_carries", nothing, case("linear_recurrence-dense")),
+        (linear, "_chunks", nothing, case("newton_update-diagonal-update")),
+        (linear, "_residual", nan_passes, case("residual_test-nan-fails")),
+    )
+    for module, name, fault, check in planted:
+        original = getattr(module, name)
+        _forget(linear)
+        setattr(module, name, fault)
+        try:
+            check(CudaBackend())
+        except AssertionError:
+            pass
+        else:
+            raise AssertionError(f"A fault in {module.__name__}.{name} does not show.")
+        finally:
+            setattr(module, name, original)
+            _forget(linear)
+        check(CudaBackend())
+
+
+def _forget(linear):
+    linear._Kernels.of.cache_clear()
+    linear._residual_kernel.cache_clear()
+
+
+if __name__ == "__main__":
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    FakeCUDAShared.array = shared_array
+    sys.setswitchinterval(5e-5)
+    warnings.simplefilter("ignore", RuntimeWarning)
+    globals()[sys.argv[1]](*sys.argv[2:])
