@@ -12,6 +12,7 @@ import seqsolve
 from seqsolve.ivp import METHODS, DenseOutput, RightHandSide
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._cruise import cruise, loosened
+from seqsolve.ivp._mesh import parts_within, split
 from seqsolve.ivp._refine import StepLimit, refine
 
 MANY = 10_000
@@ -125,12 +126,12 @@ def test_a_crude_trajectory_of_another_problem_is_no_guess():
 def test_explicit_steps_are_stable_along_the_trajectory():
     rate = 500.0
     control, crude = crude_of(lambda t, y: [-rate * (y[0] - np.cos(t)), -y[1]], (0, 2), [1.0, 1.0])
-    limit = StepLimit(control, 3.3, crude)
-    mesh = limit.applied(np.linspace(0, 2, 5), MANY)
-    assert np.diff(mesh).max() <= 3.3 / rate * 1.01
-    assert mesh.size < 1.3 * 2 * rate / 3.3
-    np.testing.assert_array_equal(limit.applied(mesh, MANY), mesh)
-    assert limit.applied(np.linspace(0, 2, 5), 40).size == 41
+    limit, mesh = StepLimit(control, 3.3, crude), np.linspace(0, 2, 5)
+    np.testing.assert_allclose(limit.largest(mesh), 0.8 * 3.3 / rate, rtol=0.01)
+    fine = split(mesh, parts_within(mesh, limit.largest(mesh)), MANY)
+    assert np.diff(fine).max() <= 3.3 / rate
+    assert (parts_within(fine, limit.largest(fine)) == 1).all()
+    assert (StepLimit(control, np.inf, crude).largest(mesh) == np.inf).all()
 
 
 @pytest.mark.parametrize("method", ["RK45", "DOP853", "RK4"])
