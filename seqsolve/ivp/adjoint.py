@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
@@ -37,6 +38,7 @@ class OdeCotangents(NamedTuple):
     args: tuple[Any, ...]
 
 
+@placed
 def vjp(
     result: OdeResult, cotangent: Any, fun_vjp: Callable[..., Any] | None = None
 ) -> OdeCotangents:
