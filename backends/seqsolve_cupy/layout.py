@@ -35,9 +35,14 @@ def strides(a: Array, axes: Sequence[int] | None = None) -> list[np.int64]:
 
 def n_multiprocessors() -> int:
     """Return how many multiprocessors the current device has."""
-    return _n_multiprocessors(cupy.cuda.Device().id)
+    return _attribute(cupy.cuda.Device().id, "MultiProcessorCount")
+
+
+def shared_memory() -> int:
+    """Return the bytes of shared memory that a block on the current device may ask for."""
+    return _attribute(cupy.cuda.Device().id, "MaxSharedMemoryPerBlockOptin")
 
 
 @functools.cache
-def _n_multiprocessors(device: int) -> int:
-    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
+def _attribute(device: int, name: str) -> int:
+    return int(cupy.cuda.Device(device).attributes[name])

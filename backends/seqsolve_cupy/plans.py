@@ -71,6 +71,11 @@ def run_length(n: int, itemsize: int) -> int:
     return min(8, max(1, 128 // (n * n * itemsize)))
 
 
+def map_memory(n: int, itemsize: int) -> int:
+    """Return the shared memory in which ``wide_map`` of ``kernels/wide.cuh`` composes a chunk."""
+    return n * (2 * n + 1) * itemsize
+
+
 def choose(
     n_steps: int,
     n_lanes: int,
@@ -80,6 +85,7 @@ def choose(
     is_complex: bool,
     steps_adjacent: bool,
     n_multiprocessors: int,
+    shared_memory: int,
 ) -> Narrow | Wide:
     """Return the plan for `n_lanes` recurrences of `n_steps` steps and `n` states.
 
@@ -98,6 +104,8 @@ def choose(
         Whether adjacent steps, not adjacent lanes, are adjacent in memory.
     n_multiprocessors : int
         Of the device.
+    shared_memory : int
+        Bytes that a block may have, if it asks for them.
 
     Returns
     -------
@@ -107,7 +115,8 @@ def choose(
     --------
     Many sequences: one for each thread.
 
-    >>> kind = {"itemsize": 4, "is_complex": False, "n_multiprocessors": 132}
+    >>> kind = {"itemsize": 4, "is_complex": False}
+    >>> kind |= {"n_multiprocessors": 132, "shared_memory": 232448}
     >>> choose(1000, 10**6, 1, steps_adjacent=False, **kind)
     Narrow(lanes=256, threads=256, reach=0)
 
@@ -118,7 +127,7 @@ def choose(
     """
     in_registers = LARGEST_COMPLEX_IN_REGISTERS if is_complex else LARGEST_REAL_IN_REGISTERS
     if n > in_registers:
-        return _wide(n_steps, n_lanes, n, itemsize, is_complex, n_multiprocessors)
+        return _wide(n_steps, n_lanes, n, is_complex, n_multiprocessors, shared_memory)
     return _narrow(n_steps, n_lanes, n, itemsize, steps_adjacent, n_multiprocessors)
 
 
@@ -144,7 +153,12 @@ def _narrow(
 
 
 def _wide(
-    n_steps: int, n_batch: int, n: int, itemsize: int, is_complex: bool, n_multiprocessors: int
+    n_steps: int,
+    n_batch: int,
+    n: int,
+    is_complex: bool,
+    n_multiprocessors: int,
+    shared_memory: int,
 ) -> Wide:
     """Cut sequences into chunks where there are too few of them to fill the device.
 
@@ -155,6 +169,7 @@ def _wide(
     number = 16 if is_complex else 8
     busy = n_multiprocessors * (16 if n <= 16 else 4)
     n_chunks = min(busy // n_batch, math.isqrt(2 * n_steps))
-    if n_chunks < 4 or n * number > _LARGEST_COLUMN:
+    fits = n * number <= _LARGEST_COLUMN and map_memory(n, number) <= shared_memory
+    if n_chunks < 4 or not fits:
         return Wide(threads)
     return Wide(threads, n_chunks)

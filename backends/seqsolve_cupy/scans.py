@@ -11,9 +11,12 @@ import numpy as np
 from seqsolve.backend import Array
 from seqsolve_cupy import layout
 from seqsolve_cupy.compilation import kernel
-from seqsolve_cupy.plans import Narrow, Wide, choose, run_length
+from seqsolve_cupy.plans import Narrow, Wide, choose, map_memory, run_length
 
 __all__ = ["Task", "launch", "plan_for"]
+
+#: Steps by which runs begin before step 0 at most, to be aligned in memory.
+LONGEST_LEAD = 3
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def plan_for(task: Task) -> Narrow | Wide:
         is_complex=task.like.dtype.kind == "c",
         steps_adjacent=abs(task.like.strides[0]) == task.like.itemsize,
         n_multiprocessors=layout.n_multiprocessors(),
+        shared_memory=layout.shared_memory(),
     )
 
 
@@ -119,7 +123,7 @@ def _look_back(task: Task, plan: Narrow) -> None:
     n_steps, n, itemsize = task.like.shape[0], task.n, task.like.itemsize
     n_groups = -(-task.n_lanes // plan.lanes)
     tile_steps = plan.threads // plan.lanes * run_length(n, itemsize)
-    n_slots = -(-n_steps // tile_steps) * n_groups
+    n_slots = -(-(n_steps + LONGEST_LEAD) // tile_steps) * n_groups
     wide = layout.WIDE[task.like.dtype.name]
     flags = cupy.zeros(1 + n_slots, dtype="int32")
     maps = cupy.empty((n_slots, plan.lanes, n * n + n), dtype=wide)
@@ -143,11 +147,11 @@ def _wide(task: Task, plan: Wide) -> None:
         P = cupy.empty((n_chunks - 1, n_batch, n, n), dtype=wide)
         q = cupy.empty((n_chunks - 1, n_batch, n), dtype=wide)
         compose = kernel(source, _instance(task, "map", n))
-        threads, memory = _map_launch(n, P.itemsize)
+        memory = map_memory(n, P.itemsize)
         compose.max_dynamic_shared_size_bytes = memory
         compose(
             ((n_chunks - 1) * n_batch,),
-            (threads,),
+            (_map_threads(n),),
             (*task.arguments, np.int64(chunk_steps), np.int64(n_batch), P, q),
             shared_mem=memory,
         )
@@ -165,10 +169,10 @@ def _group(n: int) -> int:
     return max(4, 1 << (n - 1).bit_length())
 
 
-def _map_launch(n: int, itemsize: int) -> tuple[int, int]:
-    """Return threads and shared memory of a chunk's map, as in ``kernels/wide.cuh``."""
+def _map_threads(n: int) -> int:
+    """Return the threads of a block; ``threads_of_map`` of ``kernels/wide.cuh``."""
     parts = 1 if n <= 16 else 2 if n <= 32 else 4
-    return -(-(n + 1) * parts // 32) * 32, n * (2 * n + 1) * itemsize
+    return -(-(n + 1) * parts // 32) * 32
 
 
 def _instance(task: Task, kind: str, *numbers: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.emulation import reason_not_to_emulate
 
-from seqsolve_cupy.plans import LARGEST, Narrow, Wide, choose, run_length
+from seqsolve_cupy.plans import LARGEST, Narrow, Wide, choose, map_memory, run_length
 
 pytestmark = [pytest.mark.gpu] if reason_not_to_emulate() else []
 cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is not installed")
@@ -176,6 +176,26 @@ def test_contiguous_arrays_in_both_layouts(name, planned):
         assert_close(got, loop(A, b, y0, reverse), dtype)
 
 
+@pytest.mark.parametrize("offset", [0, 1, 2, 3])
+def test_adjacent_steps_at_every_alignment(offset, planned):
+    """Runs begin before step 0 where the first step is not aligned."""
+    rng = np.random.default_rng(12)
+    for name in ("block per sequence", "look back", "look back, all threads"):
+        plan, dtype, *_ = CASES[name]
+        planned(plan)
+        tile = tile_steps(plan, dtype, 0)
+        for n_steps, reverse in itertools.product((1, tile - offset, 2 * tile), (False, True)):
+            A, b, y0 = (a[..., :1] for a in system(rng, n_steps, 1, 0, dtype))
+            memory = cupy.full((3, n_steps + 8, 1, 1), np.nan, dtype=dtype)
+            views = [row[offset : offset + n_steps] for row in memory]
+            views[0][...], views[1][...] = cupy.asarray(A), cupy.asarray(b)
+            got = solved(*views[:2], cupy.asarray(y0), reverse=reverse, out=views[2])
+            assert_close(got, loop(A, b, y0, reverse), dtype)
+            outside = np.isnan(cupy.asnumpy(memory[2, :, 0, 0]))
+            assert outside[:offset].all()
+            assert outside[offset + n_steps :].all()
+
+
 @pytest.mark.parametrize("name", ["look back", "block per sequences", "dense, look back", "wide"])
 def test_matrices_shared_in_time_and_between_sequences(name, planned):
     plan, dtype, n, n_batch = CASES[name]
@@ -336,9 +356,9 @@ def test_every_plan_can_be_launched():
         [1, 2, 3, 4, 5, 17, 33, 64],
         [(4, False), (8, False), (8, True), (16, True)],
         [False, True],
-        [1, 20, 132],
+        [(1, 48 << 10), (20, 64 << 10), (132, 227 << 10)],
     )
-    for n_steps, n_lanes, n, (itemsize, is_complex), adjacent, processors in shapes:
+    for n_steps, n_lanes, n, (itemsize, is_complex), adjacent, (processors, memory) in shapes:
         plan = choose(
             n_steps,
             n_lanes,
@@ -347,10 +367,12 @@ def test_every_plan_can_be_launched():
             is_complex=is_complex,
             steps_adjacent=adjacent,
             n_multiprocessors=processors,
+            shared_memory=memory,
         )
         assert plan.threads % 32 == 0
         if isinstance(plan, Wide):
             assert 1 <= plan.n_chunks <= max(1, n_steps)
+            assert plan.n_chunks == 1 or map_memory(n, 16 if is_complex else 8) <= memory
             assert n_lanes * plan.n_chunks <= max(n_lanes, 16 * processors)
         else:
             assert plan.threads % plan.lanes == 0

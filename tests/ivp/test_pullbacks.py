@@ -45,7 +45,12 @@ def test_a_step_is_pulled_back_exactly(name, inside, rng):
 
     eps = 1e-5
     forward = (w * (value(eps) - value(-eps))).sum() / (2 * eps)
-    pulled = method.pull(right_hand_side(), at, theta, w)
+    rhs = right_hand_side()
+    if theta is None:
+        pulled = method.pull(rhs, at, None, w)
+    else:
+        powers = theta ** np.arange(method.degree + 1)[:, None]
+        pulled = method.pull(rhs, at, powers[:, :, None] * w, 0 * w)
     by_a = (pulled.f[:, 0] * pulled.points[:, 0]).sum()
     assert (pulled.y * dy).sum() + da * by_a == pytest.approx(forward, rel=1e-8)
 
@@ -107,7 +112,7 @@ def test_signals(kind, width, rng):
         signal = Signal(t, values, kind)
         return solve_ivp(fun, (0, 3), y0, args=(signal,), t_eval=[1.0, 2.5, 3.0], **options)
 
-    result = solve(values, rtol=1e-6, atol=1e-9)
+    result = solve(values, rtol=1e-8, atol=1e-10)
     g = rng.standard_normal(result.y.shape)
     gradient = vjp(result, g).args[0]
     own = vjp(result, g, lambda s, y, w, u: (w if width else w.sum(axis=0),)).args[0]
@@ -150,6 +155,29 @@ def test_what_signals_are_between_samples():
 def test_signals_that_are_none(signal, error, match):
     with pytest.raises(error, match=match):
         solve_ivp(lambda t, y, u: u - y, (0, 1), [1.0], args=(signal,))
+
+
+@pytest.mark.parametrize("method", ["RK4", "DOP853", "Radau"])
+def test_many_times_cost_no_more_than_a_few(method):
+    points = []
+
+    def counted(t, y, a, b, c, d):
+        points.append(np.size(t))
+        return lotka_volterra(t, y, a, b, c, d)
+
+    def evaluations(n_times):
+        times = np.linspace(0, 2, n_times)
+        result = solve_ivp(
+            counted, (0, 2), np.ones((2, 3)), method, times, args=ARGS, jac=jac, rtol=1e-4
+        )
+        points.clear()
+        vjp(result, result.y, lambda t, y, w, *args: (None,) * 4)
+        return sum(points), result.trajectory.t.size
+
+    few, steps = evaluations(300)
+    many, same = evaluations(3000)
+    assert steps == same
+    assert many <= 1.1 * few
 
 
 def test_users_derivatives_of_the_wrong_shape():

@@ -100,7 +100,7 @@ SIMULATION = """
 import numpy as np
 from seqsolve import get_backend, likelihood_ratio as lr
 from seqsolve.portable import PortableBackend
-from seqsolve_numba import noise_cuda
+from seqsolve_numba import NumbaBackend, noise_cuda
 from support.stacks import PROBLEMS
 
 class Simulated(PortableBackend):
@@ -130,7 +130,7 @@ for dtype, kind, name in [
     noise = lr.Noise(0.01, 2, kind=kind, key=(3, 4))
     first, *others = (
         lr.value_and_grad(model, lr.squared_error, noise, x, target, backend=b).grads
-        for b in (get_backend("numpy"), get_backend("numba"), simulated)
+        for b in (get_backend("numpy"), NumbaBackend(), get_backend("numba"), simulated)
     )
     for other in others:
         for a, b in zip(first, other, strict=True):

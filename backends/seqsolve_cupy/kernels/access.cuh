@@ -26,13 +26,14 @@ __device__ inline bool is_aligned(const void* address) {
     return reinterpret_cast<unsigned long long>(address) % sizeof(Sixteen) == 0;
 }
 
-// `count` items from `data` on, `stride` apart, into registers; the rest is left as it is. Whole
-// runs of adjacent items, in either direction, move 16 bytes at a time.
+// The items from `begin` to `end` of those at `data`, `stride` apart, into registers; the others are
+// left as they are. Whole runs of adjacent items, in either direction, move 16 bytes at a time.
 template <int length, typename T>
-__device__ inline void load_run(const T* data, int64 stride, int count, T (&items)[length]) {
+__device__ inline void load_run(const T* data, int64 stride, int begin, int end,
+                                T (&items)[length]) {
     constexpr int size = Pack<T>::size;
     if constexpr (size > 1 && length % size == 0) {
-        if (count == length && stride == 1 && is_aligned(data)) {
+        if (begin == 0 && end == length && stride == 1 && is_aligned(data)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -42,7 +43,7 @@ __device__ inline void load_run(const T* data, int64 stride, int count, T (&item
             }
             return;
         }
-        if (count == length && stride == -1 && is_aligned(data - length + 1)) {
+        if (begin == 0 && end == length && stride == -1 && is_aligned(data - length + 1)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -55,14 +56,15 @@ __device__ inline void load_run(const T* data, int64 stride, int count, T (&item
     }
 #pragma unroll
     for (int k = 0; k < length; ++k)
-        if (k < count) items[k] = data[k * stride];
+        if (k >= begin && k < end) items[k] = data[k * stride];
 }
 
 template <int length, typename T>
-__device__ inline void store_run(T* data, int64 stride, int count, const T (&items)[length]) {
+__device__ inline void store_run(T* data, int64 stride, int begin, int end,
+                                 const T (&items)[length]) {
     constexpr int size = Pack<T>::size;
     if constexpr (size > 1 && length % size == 0) {
-        if (count == length && stride == 1 && is_aligned(data)) {
+        if (begin == 0 && end == length && stride == 1 && is_aligned(data)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -72,7 +74,7 @@ __device__ inline void store_run(T* data, int64 stride, int count, const T (&ite
             }
             return;
         }
-        if (count == length && stride == -1 && is_aligned(data - length + 1)) {
+        if (begin == 0 && end == length && stride == -1 && is_aligned(data - length + 1)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -85,7 +87,15 @@ __device__ inline void store_run(T* data, int64 stride, int count, const T (&ite
     }
 #pragma unroll
     for (int k = 0; k < length; ++k)
-        if (k < count) data[k * stride] = items[k];
+        if (k >= begin && k < end) data[k * stride] = items[k];
+}
+
+// The number of steps before step 0 at which a run of adjacent items would be aligned.
+template <typename T>
+__device__ inline int steps_to_alignment(const T* data, int64 stride) {
+    constexpr int size = Pack<T>::size;
+    const int place = int(reinterpret_cast<unsigned long long>(data) / sizeof(T) % size);
+    return stride == 1 ? place : stride == -1 ? size - 1 - place : 0;
 }
 
 // Lanes are sequences, or states of diagonal recurrences: `outer` counts the batch, `inner` the
@@ -118,12 +128,12 @@ struct Matrices {
     template <int n>
     __device__ void load(int64 t, T (&A)[n * n]) const {
         if (column == 1 && row == n) {
-            load_run(at(t), 1, n * n, A);
+            load_run(at(t), 1, 0, n * n, A);
             return;
         }
         if (column == n && row == 1) {
             T transposed[n * n];
-            load_run(at(t), 1, n * n, transposed);
+            load_run(at(t), 1, 0, n * n, transposed);
 #pragma unroll
             for (int i = 0; i < n; ++i)
 #pragma unroll

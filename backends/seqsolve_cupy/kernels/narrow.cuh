@@ -28,44 +28,43 @@ struct Run {
     using W = typename Task::W;
     static constexpr int length = run_length<T, n>;
 
-    int count;  // of steps that exist
-    bool starts;  // at a step 0 whose matrix is not read
+    int begin, end;  // of the steps that exist
+    bool starts;     // with a step 0 whose matrix is not read
     T A[length][n * n];
     typename Task::Row rows[length][n];
 
     __device__ void load(const Task& task, int64 t, int64 n_steps, bool in_use) {
         const int64 left = in_use ? n_steps - t : 0;
-        count = left < 0 ? 0 : left < length ? int(left) : length;
-        starts = t == 0 && !task.has_initial;
-        const int first = starts ? 1 : 0;
+        begin = t < 0 ? int(-t) : 0;
+        end = left < 0 ? 0 : left < length ? int(left) : length;
+        starts = t <= 0 && !task.has_initial;
         if constexpr (n == 1) {
             T entries[length];
-            if (starts && count > 0) {
-                entries[0] = T(0);
+            if (starts) {
 #pragma unroll
-                for (int k = 1; k < length; ++k)
-                    if (k < count) entries[k] = *task.A.at(t + k);
+                for (int k = 0; k < length; ++k)
+                    entries[k] = k > begin && k < end ? *task.A.at(t + k) : T(0);
             } else {
-                load_run(task.A.at(t), task.A.step, count, entries);
+                load_run(task.A.at(t), task.A.step, begin, end, entries);
             }
 #pragma unroll
             for (int k = 0; k < length; ++k) A[k][0] = entries[k];
             typename Task::Row items[length];
-            task.load_run(t, count, items);
+            task.load_run(t, begin, end, items);
 #pragma unroll
             for (int k = 0; k < length; ++k) rows[k][0] = items[k];
         } else {
 #pragma unroll
             for (int k = 0; k < length; ++k) {
-                if (k >= first && k < count) task.A.template load<n>(t + k, A[k]);
-                if (k < first) {
+                if (k >= end) continue;
+                if (starts && k == 0) {
 #pragma unroll
                     for (int i = 0; i < n * n; ++i) A[k][i] = T(0);
+                } else {
+                    task.A.template load<n>(t + k, A[k]);
                 }
-                if (k < count) {
 #pragma unroll
-                    for (int row = 0; row < n; ++row) task.load(t + k, row, rows[k][row]);
-                }
+                for (int row = 0; row < n; ++row) task.load(t + k, row, rows[k][row]);
             }
         }
     }
@@ -81,7 +80,7 @@ struct Run {
         map.set_identity();
 #pragma unroll
         for (int k = 0; k < length; ++k) {
-            if (k >= count) continue;
+            if (k < begin || k >= end) continue;
             Affine<W, n> step;
 #pragma unroll
             for (int row = 0; row < n; ++row) {
@@ -89,7 +88,7 @@ struct Run {
                 for (int j = 0; j < n; ++j) step.P[row][j] = W(A[k][row * n + j]);
                 step.q[row] = Task::right_side(rows[k][row]);
             }
-            if (k > 0) step.compose_after(map);
+            if (k > begin) step.compose_after(map);
             map = step;
         }
     }
@@ -99,11 +98,11 @@ struct Run {
         T results[length][n];
 #pragma unroll
         for (int k = 0; k < length; ++k) {
-            if (k >= count) continue;
+            if (k < begin || k >= end) continue;
             W next[n];
 #pragma unroll
             for (int row = 0; row < n; ++row) {
-                const W moved = starts && k == 0 ? W(0.0) : product(k, row, v);
+                const W moved = starts && k == begin ? W(0.0) : product(k, row, v);
                 results[k][row] = Task::result(rows[k][row], moved);
                 next[row] = moved + Task::right_side(rows[k][row]);
             }
@@ -114,13 +113,13 @@ struct Run {
             T run[length];
 #pragma unroll
             for (int k = 0; k < length; ++k) run[k] = results[k][0];
-            store_run(task.y.at(t), task.y.step, count, run);
+            store_run(task.y.at(t), task.y.step, begin, end, run);
         } else {
 #pragma unroll
             for (int k = 0; k < length; ++k)
 #pragma unroll
                 for (int row = 0; row < n; ++row)
-                    if (k < count) task.y.at(t + k)[row * task.y.row] = results[k][row];
+                    if (k < end) task.y.at(t + k)[row * task.y.row] = results[k][row];
         }
     }
 };
@@ -146,6 +145,15 @@ struct Tile {
         return int(threadIdx.x % warp_size) >= warp_size - lanes_of_warp;
     }
 };
+
+// The steps by which a lane's runs begin before step 0, so that they are aligned in memory.
+template <int n, int lanes, typename Task>
+__device__ inline int lead_of(const Task& task) {
+    if constexpr (n > 1 || lanes > 1)
+        return 0;
+    else
+        return steps_to_alignment(task.A.data, task.A.step);
+}
 
 // Scans the threads' maps within warps. Each map becomes that of the runs before it in its warp;
 // the warps' totals go to shared memory.
@@ -184,8 +192,9 @@ __device__ inline void narrow_walk(const Task& all, int64 n_steps, int64 n_lanes
         // Two tables in turn: one barrier a tile is enough.
         __shared__ Affine<W, n> totals[2][Shape::rows][lanes];
         int table = 0;
-        for (int64 begin = 0; begin < n_steps; begin += Shape::runs * length, table ^= 1) {
-            const int64 t = begin + Shape::run() * length;
+        const int lead = lead_of<n, lanes>(task);
+        for (int64 begin = 0; begin < n_steps + lead; begin += Shape::runs * length, table ^= 1) {
+            const int64 t = begin - lead + Shape::run() * length;
             run.load(task, t, n_steps, in_use);
             Affine<W, n> map;
             run.compose(map);
@@ -236,7 +245,7 @@ __device__ inline void narrow_look_back(
     const int64 lane = group * lanes + Shape::lane();
     const bool in_use = lane < n_lanes, speaks = Shape::run() == 0;
     const Task task = in_use ? all.of({lane / n_inner, lane % n_inner}) : all;
-    const int64 t = (tile * Shape::runs + Shape::run()) * length;
+    const int64 t = (tile * Shape::runs + Shape::run()) * length - lead_of<n, lanes>(task);
 
     Run<Task, n> run;
     run.load(task, t, n_steps, in_use);

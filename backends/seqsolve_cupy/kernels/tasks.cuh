@@ -58,9 +58,9 @@ struct Linear {
     __device__ void load(int64 t, int row, Row& item) const { item.b = b.at(t)[row * b.row]; }
 
     template <int length>
-    __device__ void load_run(int64 t, int count, Row (&items)[length]) const {
+    __device__ void load_run(int64 t, int begin, int end, Row (&items)[length]) const {
         T run[length];
-        seqsolve::load_run(b.at(t), b.step, count, run);
+        seqsolve::load_run(b.at(t), b.step, begin, end, run);
 #pragma unroll
         for (int k = 0; k < length; ++k) items[k].b = run[k];
     }
@@ -92,12 +92,12 @@ struct Newton {
     }
 
     template <int length>
-    __device__ void load_run(int64 t, int count, Row (&items)[length]) const {
+    __device__ void load_run(int64 t, int begin, int end, Row (&items)[length]) const {
         T run[length];
-        seqsolve::load_run(f.at(t), f.step, count, run);
+        seqsolve::load_run(f.at(t), f.step, begin, end, run);
 #pragma unroll
         for (int k = 0; k < length; ++k) items[k].f = run[k];
-        seqsolve::load_run<length, T>(y.at(t), y.step, count, run);
+        seqsolve::load_run<length, T>(y.at(t), y.step, begin, end, run);
 #pragma unroll
         for (int k = 0; k < length; ++k) items[k].y = run[k];
     }

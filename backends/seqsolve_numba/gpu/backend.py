@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from seqsolve.backend import FusedOutcome
 from seqsolve.portable import PortableBackend
+from seqsolve.random import NoiseStream
 from seqsolve_numba.device import simulated
 
 Array = Any
@@ -173,6 +174,18 @@ class CudaBackend(PortableBackend):
             block_size=block_size,
         )
         return outcome
+
+    def add_noise(self, z: Array, sigma: float, stream: NoiseStream, copies: range) -> Array:
+        """Return ``z + sigma * eps``, generated on the device."""
+        noisy = self.xp.empty((len(copies), *z.shape[1:]), dtype=z.dtype)
+        noise, threads = _kernels().noise_cuda, _kernels().launch.BLOCK
+        noise.add_noise(z, sigma, stream, copies, noisy, threads=threads)
+        return noisy
+
+    def weigh_noise(self, weights: Array, stream: NoiseStream, copies: range, out: Array) -> None:
+        """Add ``sum_k weights[k] * eps[k]`` to `out`, generated on the device."""
+        noise, threads = _kernels().noise_cuda, _kernels().launch.BLOCK
+        noise.weigh_noise(weights, stream, copies, out, threads=threads)
 
     def _run(self, solve: Any, step: Any, x: Array | None, y: Array, **options: Any) -> Any:
         """Call a host function with the step as a program, its input and its parameters."""

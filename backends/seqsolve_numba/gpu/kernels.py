@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from seqsolve_numba import noise_cuda
 from seqsolve_numba.gpu import launch, linear, marching, newton, sweeps
 from seqsolve_numba.gpu.program import Programs, explained
 
-__all__ = ["Programs", "explained", "launch", "linear", "marching", "newton", "sweeps"]
+__all__ = [
+    "Programs",
+    "explained",
+    "launch",
+    "linear",
+    "marching",
+    "newton",
+    "noise_cuda",
+    "sweeps",
+]

@@ -13,13 +13,16 @@ from pathlib import Path
 EMULATION = Path(__file__).parent
 
 
+def has_compiler() -> bool:
+    """Whether kernels can be compiled for the host."""
+    return platform.system() == "Linux" and bool(shutil.which(os.environ.get("CXX", "g++")))
+
+
 @cache
 def reason_not_to_emulate() -> str:
     """Return why CuPy is not emulated, an empty text if it is."""
-    if platform.system() != "Linux":
-        return "the emulation of CUDA kernels runs on Linux only"
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
-        return "the emulation of CUDA kernels needs a C++ compiler (g++)"
+    if not has_compiler():
+        return "the emulation of CUDA kernels needs Linux and a C++ compiler (g++)"
     spec = importlib.util.find_spec("cupy")
     if spec is not None and EMULATION not in Path(spec.origin or "").parents:
         return "CuPy is installed: it is tested, not its emulation"

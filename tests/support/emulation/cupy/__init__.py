@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from cupy import cuda, linalg, random
-from cupy._array import ndarray, upload
+from cupy._array import allocate, ndarray, upload
 from cupy._functions import FUNCTIONS, SCALARS, VIEWS, function, view_function
 from cupy._memory import MemoryPool, pool
 from cupy._raw import RawKernel, RawModule
@@ -38,6 +38,23 @@ def array(
     if isinstance(a, list | tuple) and a and isinstance(a[0], ndarray):
         a = function("stack")(a)
     return upload(np.array(a._a if isinstance(a, ndarray) else a, dtype=dtype))
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    """Return an array whose values nobody has set."""
+    return ndarray(shape, dtype)
+
+
+def empty_like(
+    a: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None
+) -> ndarray:
+    """Return an array of the shape of `a` whose values nobody has set."""
+    keeps = order == "K" and shape is None and not a.flags.c_contiguous
+    return allocate(
+        a.shape if shape is None else shape,
+        a.dtype if dtype is None else dtype,
+        a.strides if keeps else None,
+    )
 
 
 def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None) -> np.ndarray:

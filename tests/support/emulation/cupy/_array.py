@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,16 +38,22 @@ def wrap(a: Any) -> Any:
     return a
 
 
+def allocate(shape: Any, dtype: Any, strides: Sequence[int] | None = None) -> ndarray:
+    """Return an array without values, its axes in memory in the order of `strides`."""
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    axes = list(range(len(shape)))
+    if strides is not None:
+        axes.sort(key=lambda i: -abs(strides[i]))
+    memory = Memory(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
+    values = np.ndarray([shape[i] for i in axes], dtype, memory.bytes)
+    return ndarray._of(values.transpose(np.argsort(axes)) if axes else values, memory)
+
+
 def upload(a: np.ndarray) -> ndarray:
     """Return a copy of `a` on the current device, in the order of its axes."""
-    memory = Memory(a.nbytes)
-    axes = sorted(range(a.ndim), key=lambda i: -abs(a.strides[i]))
-    if a.flags.c_contiguous:
-        axes = list(range(a.ndim))
-    values = np.ndarray(tuple(a.shape[i] for i in axes), a.dtype, memory.bytes)
-    values = values.transpose(np.argsort(axes)) if axes else values
-    values[...] = a
-    return ndarray._of(values, memory)
+    copy = allocate(a.shape, a.dtype, None if a.flags.c_contiguous else a.strides)
+    copy._a[...] = a
+    return copy
 
 
 def compute(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -84,7 +90,7 @@ class ndarray:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, shape: Any, dtype: Any = float) -> None:
-        made = upload(np.empty(shape, dtype))
+        made = allocate(shape, dtype)
         self._a, self._memory = made._a, made._memory
 
     @classmethod

@@ -36,7 +36,7 @@ FUNCTIONS = _names(
     arctan arctan2 arctanh argmax argmin argsort argwhere around array_equal ascontiguousarray
     asfortranarray atleast_1d atleast_2d bincount bitwise_and bitwise_or bitwise_xor ceil clip
     column_stack concatenate conj conjugate copy copysign cos cosh count_nonzero cumprod cumsum
-    diag diff divide dot einsum empty empty_like equal exp exp2 expm1 eye fabs flatnonzero floor
+    diag diff divide dot einsum equal exp exp2 expm1 eye fabs flatnonzero floor
     floor_divide fmax fmin full full_like greater greater_equal hstack hypot identity indices
     inner isclose isfinite isinf isnan ix_ kron less less_equal linspace log log10 log1p log2
     logaddexp logical_and logical_not logical_or logical_xor matmul max maximum mean meshgrid

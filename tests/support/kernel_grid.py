@@ -1,0 +1,118 @@
+"""Runs every kernel of the CuPy backend, in every regime, against loops.
+
+    python tests/support/kernel_grid.py
+
+On a GPU under compute-sanitizer, on the host under the address and undefined-behaviour
+sanitizers: see `tests/support/check_on_gpu` and `tests/emulation/test_sanitized.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "emulation"))  # an installed CuPy comes first
+
+import cuda_host
+import cupy
+import numpy as np
+
+from seqsolve_cupy import cyclic_reduction, residual, scans
+from seqsolve_cupy.plans import Narrow, Wide
+
+#: Plan, dtype, states that are coupled (0: diagonal, of two states), sequences.
+SCANS = (
+    (Narrow(1, 64, reach=3), "float32", 0, 1),
+    (Narrow(8, 64), "complex64", 0, 3),
+    (Narrow(2, 32, reach=5), "float64", 2, 3),
+    (Wide(32, n_chunks=4), "float32", 5, 2),
+)
+CYCLIC = (("float32", 0, 3), ("complex128", 2, 2))
+STEPS = (1, 7, 33, 500)
+TOLERANCE = {"float32": 1e-5, "complex64": 1e-5, "float64": 1e-12, "complex128": 1e-12}
+
+
+def noise(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    a = rng.uniform(-1, 1, shape)
+    if np.dtype(dtype).kind == "c":
+        a = (a + 1j * rng.uniform(-1, 1, shape)) / 1.5
+    return a.astype(dtype)
+
+
+def step(A: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return A * v if A.ndim == v.ndim else (A @ v[..., None])[..., 0]
+
+
+def loop(A: np.ndarray, b: np.ndarray, y0: np.ndarray) -> np.ndarray:
+    """The recurrence in double precision."""
+    y, state = np.empty(b.shape, np.result_type(b, np.float64)), y0
+    for t in range(len(b)):
+        state = y[t] = step(A[t], state) + b[t]
+    return y
+
+
+def systems(dtype: str, n: int, n_batch: int) -> Iterator[tuple[np.ndarray, ...]]:
+    rng = np.random.default_rng(0)
+    shape = (n_batch, n or 2)
+    for n_steps in STEPS:
+        A = noise(rng, (n_steps, *shape, n) if n else (n_steps, *shape), dtype) / max(1, n**0.5)
+        yield (
+            A.astype(dtype),
+            noise(rng, (n_steps, *shape), dtype),
+            noise(rng, shape, dtype),
+        )
+
+
+def check(got: cupy.ndarray, expected: np.ndarray, what: object) -> None:
+    scale = TOLERANCE[got.dtype.name] * (1 + np.abs(expected).max())
+    difference = np.abs(got.get() - expected).max()
+    assert difference <= scale, (what, difference)
+
+
+def run_scans(plan: Narrow | Wide, dtype: str, n: int, n_batch: int) -> None:
+    for A, b, y0 in systems(dtype, n, n_batch):
+        y = cupy.empty(b.shape, dtype=dtype)
+        arrays = [cupy.asarray(a) for a in (A, b, y0)]
+        scans.launch(scans.Task.linear(*arrays, y), plan)
+        check(y, loop(A, b, y0), (plan, len(b)))
+        increments = loop(A, b - b[::-1], np.zeros_like(y0))
+        expected = np.concatenate([b[:1], b[1:] + step(A[1:], increments[:-1])])
+        y = cupy.asarray(np.ascontiguousarray(b[::-1]))
+        scans.launch(scans.Task.newton(arrays[0], arrays[1], y), plan)
+        check(y, expected, (plan, len(b), "newton"))
+
+
+def run_cyclic_reduction(dtype: str, n: int, n_batch: int) -> None:
+    for A, b, y0 in systems(dtype, n, n_batch):
+        y = cupy.empty(b.shape, dtype=dtype)
+        arrays = [cupy.asarray(a) for a in (A, b, y0)]
+        cyclic_reduction.solve(*arrays, reverse=False, transpose=False, out=y)
+        check(y, loop(A, b, y0), ("cyclic reduction", n, len(b)))
+
+
+def run_residual_test(dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    y = noise(rng, (300, 3, 2), dtype)
+    fy = y.copy()
+    fy[77, 1, 1] += 1
+    first, largest = residual.residual_test(cupy.asarray(y), cupy.asarray(fy), 1e-3, cupy.zeros(2))
+    assert first.tolist() == [300, 77, 300], first
+    np.testing.assert_allclose(largest, [0, 1, 0], atol=1e-5)
+
+
+def main() -> None:
+    """Run the grid with a few seeds of the emulation's scheduler."""
+    for seed in range(4):
+        with cuda_host.schedule(seed=seed, resident=1 + 2 * seed, shuffle=bool(seed % 2)):
+            for case in SCANS:
+                run_scans(*case)
+            for case in CYCLIC:
+                run_cyclic_reduction(*case)
+            for dtype in ("float32", "complex128"):
+                run_residual_test(dtype)
+    print("every kernel equals its loop")
+
+
+if __name__ == "__main__":
+    main()
