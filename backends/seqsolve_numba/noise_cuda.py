@@ -54,7 +54,7 @@ def add_noise(
     n_copies, n_data, n_units = out.shape
     n_pieces = n_copies * n_data * -(-n_units // _piece(stream.kind, threads))
     if n_pieces:
-        kernel = cuda.jit(adding(np.dtype(out.dtype), stream.kind, _has(stream), threads))
+        kernel = _kernel(adding, np.dtype(out.dtype), stream.kind, _has(stream), threads)
         kernel[min(n_pieces, _MAX_BLOCKS), threads](
             z, np.dtype(out.dtype).type(sigma), *_arguments(stream, copies), out
         )
@@ -81,8 +81,14 @@ def weigh_noise(
     n_data, n_units = out.shape
     n_pieces = n_data * -(-n_units // _piece(stream.kind, threads))
     if n_pieces and len(copies):
-        kernel = cuda.jit(weighing(np.dtype(out.dtype), stream.kind, _has(stream), threads))
+        kernel = _kernel(weighing, np.dtype(out.dtype), stream.kind, _has(stream), threads)
         kernel[min(n_pieces, _MAX_BLOCKS), threads](weights, *_arguments(stream, copies), out)
+
+
+@functools.cache
+def _kernel(build: Callable[..., Any], *options: Any) -> Any:
+    """Return a kernel that is compiled once."""
+    return cuda.jit(build(*options))
 
 
 def signatures(dtype: Any, kind: str) -> dict[str, tuple[types.Type, ...]]:
