@@ -12,7 +12,7 @@ from seqsolve_cupy import layout
 from seqsolve_cupy.compilation import kernel
 
 #: The kernel keeps a column in registers: the largest matrices, real and complex.
-LARGEST_REAL, LARGEST_COMPLEX = 16, 8
+LARGEST_REAL, LARGEST_COMPLEX = 12, 8
 
 #: Threads of a block, as the kernel's launch bounds have it, and its shared memory in bytes.
 BLOCK_THREADS, BLOCK_MEMORY = 256, 48 * 1024

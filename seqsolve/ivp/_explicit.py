@@ -70,33 +70,44 @@ class ExplicitRungeKutta(Method):
         K = self.stages(rhs, at)
         return self.state(at, K, self.b), lambda: self._jacobian(rhs, at, K)
 
-    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
-        """Pull cotangents of the new states or of the interpolants back."""
-        if theta is None:
+    def pull(self, rhs: RightHandSide, at: Points, c_bar: NDArray | None, w: NDArray) -> Pullback:
+        """Pull cotangents of the new states and of the interpolants back."""
+        if c_bar is None:
             return self.pull_step(rhs, at, w)
         A, c, B = self.extended()
-        return self._pull(rhs, at, A, c, B @ theta ** np.arange(B.shape[1])[:, None], w)
+        K_bar = np.tensordot(B, c_bar, 1)
+        K_bar[: len(self.b)] += self.b[:, None, None] * w
+        return self._pull(rhs, at, A, c, K_bar, w + c_bar[0])
 
     def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
         """Pull cotangents of the new states back."""
-        return self._pull(rhs, at, self.A, self.c, self.b[:, None], w)
+        return self._pull(rhs, at, self.A, self.c, self.b[:, None, None] * w, w)
 
     def _pull(
-        self, rhs: RightHandSide, at: Points, A: NDArray, c: NDArray, weights: NDArray, w: NDArray
+        self,
+        rhs: RightHandSide,
+        at: Points,
+        A: NDArray,
+        c: NDArray,
+        K_bar: NDArray,
+        y_bar: NDArray,
     ) -> Pullback:
-        """Pull cotangents back through the stages of a tableau, the last first."""
+        """Pull cotangents ``h K_bar`` of a tableau's stages back, the last first.
+
+        `y_bar` are those of the states that do not go through the stages.
+        """
         K = stacked(len(c), at.y)
         K[0] = rhs(at.t, at.y, at.lane)
         t, Y, J = self._along(rhs, at, self.continued(rhs, at, K, A, c, 1), A, c)
         s, (m, n) = len(c), at.y.shape
-        F, Y_bar = np.empty((2, s, m, n), np.result_type(w, K))
+        F, Y_bar = np.empty((2, s, m, n), np.result_type(K_bar, K))
         for i in reversed(range(s)):
             later = np.tensordot(A[i + 1 :, i], Y_bar[i + 1 :], 1)
-            F[i] = at.h[:, None] * (weights[i][:, None] * w + later)
+            F[i] = at.h[:, None] * (K_bar[i] + later)
             Y_bar[i] = np.einsum("mkl,mk->ml", J[i], F[i])
         lane = None if at.lane is None else np.tile(at.lane, s)
         flat = (s * m, n)
-        return Pullback(w + Y_bar.sum(axis=0), t, Y.reshape(flat), F.reshape(flat), lane)
+        return Pullback(y_bar + Y_bar.sum(axis=0), t, Y.reshape(flat), F.reshape(flat), lane)
 
     def extended(self) -> tuple[NDArray, NDArray, NDArray]:
         """Return the tableau ``A``, ``c`` with the stages of the interpolant, and its weights.

@@ -111,6 +111,8 @@ class Method(ABC):
         Order of convergence.
     error_order : int
         The estimated local error is proportional to ``h ** (error_order + 1)``.
+    degree : int
+        Of the interpolants.
     takes_mass : bool
         Whether it solves equations with a mass matrix, which may be singular.
     """
@@ -118,6 +120,7 @@ class Method(ABC):
     name: str
     order: int
     error_order: int
+    degree: int = 2
     takes_mass: bool = False
 
     @abstractmethod
@@ -132,7 +135,7 @@ class Method(ABC):
         """Return the Jacobians ``(m, n, n)`` of the new states, as exact as can be."""
         return self.linearize(rhs, at)[1]()
 
-    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
+    def pull(self, rhs: RightHandSide, at: Points, c_bar: NDArray | None, w: NDArray) -> Pullback:
         """Pull cotangents back through the steps.
 
         Parameters
@@ -141,20 +144,19 @@ class Method(ABC):
             The equation.
         at : Points
             Where the steps begin.
-        theta : ndarray, shape (m,), or None
-            Where in the steps, in [0, 1], the interpolants have the cotangents
-            `w`; None: the new states have them.
+        c_bar : ndarray, shape (degree + 1, m, n), or None
+            Cotangents of the interpolants' coefficients; None: these have none.
         w : ndarray, shape (m, n)
-            Cotangents.
+            Cotangents of the new states.
         """
-        if theta is None:
+        if c_bar is None:
             return self.pull_step(rhs, at, w)
-        # The parabola is y0 + 4 s (1 - s) (middle - y0) + s (2 s - 1) (end - y0).
-        s = theta[:, None]
-        middle, end = 4 * s * (1 - s) * w, s * (2 * s - 1) * w
+        # The parabolas have the coefficients y0, 4 M - E and 2 E - 4 M, where M and E are the
+        # increments to the middle and to the end.
+        middle, end = 4 * (c_bar[1] - c_bar[2]), 2 * c_bar[2] - c_bar[1]
         through = self.pull_step(rhs, at._replace(h=at.h / 2), middle)
-        through = through.joined(self.pull_step(rhs, at, end))
-        return through._replace(y=through.y + w - middle - end)
+        through = through.joined(self.pull_step(rhs, at, w + end))
+        return through._replace(y=through.y + c_bar[0] - middle - end)
 
     @abstractmethod
     def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:

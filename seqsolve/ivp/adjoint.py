@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
@@ -37,6 +38,7 @@ class OdeCotangents(NamedTuple):
     args: tuple[Any, ...]
 
 
+@placed
 def vjp(
     result: OdeResult, cotangent: Any, fun_vjp: Callable[..., Any] | None = None
 ) -> OdeCotangents:
@@ -150,22 +152,40 @@ def _pull(
     after = locate(t, ends, times, lane)
     on_mesh = t[after] == times
     np.add.at(g, after[on_mesh], g_out[on_mesh])
-    inside, w = after[~on_mesh] - 1, g_out[~on_mesh]
-    at = _points(trajectory, inside)
-    theta = (times[~on_mesh] - at.t) / at.h
-    for part in _windows(inside.size, y.shape[1]):
-        pulled = method.pull(rhs, at.rows(part), theta[part], w[part])
-        np.add.at(g, inside[part], pulled.y)
-        gradients.add(pulled)
-    begins = np.concatenate([[0], ends[:-1]])
     steps = np.ones(t.size, bool)
     steps[ends - 1] = False
     steps = np.flatnonzero(steps)
+    between = np.searchsorted(steps, after[~on_mesh] - 1)
+    c_bar = _coefficients(trajectory, steps, between, times[~on_mesh], g_out[~on_mesh])
+    used = np.unique(between)
+    for part in _windows(used.size, y.shape[1]):
+        i = used[part]
+        at = _points(trajectory, steps[i])
+        g[steps[i]] += method.pull(rhs, at, c_bar[:, i], np.zeros_like(at.y)).y
     lam = _adjoint(trajectory, rhs, steps, g)
-    at = _points(trajectory, steps)
     for part in _windows(steps.size if len(rhs.arguments) else 0, y.shape[1]):
-        gradients.add(method.pull(rhs, at.rows(part), None, lam[steps[part] + 1]))
+        own = c_bar[:, part] if used.size else None
+        at = _points(trajectory, steps[part])
+        gradients.add(method.pull(rhs, at, own, lam[steps[part] + 1]))
+    begins = np.concatenate([[0], ends[:-1]])
     return lam[begins], gradients.totals()
+
+
+def _coefficients(
+    trajectory: Trajectory, steps: NDArray, i: NDArray, times: NDArray, w: NDArray
+) -> NDArray:
+    """Return the cotangents of the coefficients of all steps' interpolants.
+
+    They are the cotangents `w` of the states at `times`, in the steps ``steps[i]``,
+    times the powers of where in these steps that is.
+    """
+    t, y = trajectory.t, trajectory.y
+    c_bar = np.zeros((trajectory.method.degree + 1, steps.size, y.shape[1]), np.result_type(w, y))
+    begins = steps[i]
+    theta = (times - t[begins]) / (t[begins + 1] - t[begins])
+    for power, total in enumerate(c_bar):
+        np.add.at(total, i, theta[:, None] ** power * w)
+    return c_bar
 
 
 def _ends(trajectory: Trajectory) -> NDArray:

@@ -301,6 +301,7 @@ class DOP853(EmbeddedRungeKutta):
     name = "DOP853"
     order = 8
     error_order = 7
+    degree = 7
     A = np.array([row + (0,) * (12 - len(row)) for row in ((), *_ROWS)], dtype=float)
     b, c = np.array(_WEIGHTS), np.array(_NODES)
     e = np.array([_ERROR_5, _ERROR_3])

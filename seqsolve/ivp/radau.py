@@ -26,6 +26,7 @@ class Radau(ImplicitRungeKutta):
     name = "Radau"
     order = 5
     error_order = 3
+    degree = 3
     takes_mass = True
     A = np.array(
         [
@@ -58,12 +59,12 @@ class Radau(ImplicitRungeKutta):
         error = np.where(usable[:, None], error, np.nan)
         return Attempt(y_new, error, self._interpolant(at.y, Z))
 
-    def pull(self, rhs: RightHandSide, at: Points, theta: NDArray | None, w: NDArray) -> Pullback:
+    def pull(self, rhs: RightHandSide, at: Points, c_bar: NDArray | None, w: NDArray) -> Pullback:
         """Pull cotangents back through the stages, on which the interpolant rests."""
-        if theta is None:
+        if c_bar is None:
             return self.pull_step(rhs, at, w)
-        weights = (theta[:, None] ** np.arange(1, 4)) @ self._polynomials()
-        return self.pull_stages(rhs, at, w, weights[:, :, None] * w[:, None])
+        Z_bar = np.einsum("di,dmn->min", self._polynomials(), c_bar[1:])
+        return self.pull_stages(rhs, at, w + c_bar[0], Z_bar + self._last(w))
 
     def _interpolant(self, y: NDArray, Z: NDArray) -> NDArray:
         """Return the coefficients of the cubics through the state and the three stages."""

@@ -19,6 +19,7 @@ class RK4(ExplicitRungeKutta):
     name = "RK4"
     order = 4
     error_order = 4
+    degree = 4
     c = np.array([0, 1 / 2, 1 / 2, 1])
     A = np.array([[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0]])
     b = np.array([1 / 6, 1 / 3, 1 / 3, 1 / 6])

@@ -22,6 +22,7 @@ class RK45(EmbeddedRungeKutta):
     name = "RK45"
     order = 5
     error_order = 4
+    degree = 4
     c = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1])
     A = np.array(
         [

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve.ivp import _options
 from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._batch_events import BatchEvents
@@ -35,6 +36,7 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
+@placed
 def solve_ivp(
     fun: Callable[..., Any],
     t_span: Any,

@@ -93,15 +93,15 @@ class Run:
     def law(self) -> tuple[float, ...]:
         """What theory expects of `Epoch.delta_cosines`: ``sqrt(K / (K + n))``, layer by layer.
 
-        ``K`` draws tell the gradient of ``n`` numbers that are perturbed together; a pair of
-        antithetic copies is one draw. Empty where layers share their copies: then it depends on
+        ``K`` draws tell the gradient of ``n`` numbers that are perturbed together. A pair of
+        antithetic copies is one draw, and leave-one-out spends one of its draws on the mean.
+        Empty where layers share their copies: then it depends on
         their shares in the change of the loss.
         """
         if self.method == "lr-f":
             return ()
-        per_draw = 2 if self.method == "lr-l" else 1
-        pairs = zip(self.copies, self.units, strict=True)
-        return tuple(math.sqrt(k / (k + n * per_draw)) for k, n in pairs)
+        draws = [k / 2 if self.method == "lr-l" else k - 1 for k in self.copies]
+        return tuple(math.sqrt(k / (k + n)) for k, n in zip(draws, self.units, strict=True))
 
 
 def fit(

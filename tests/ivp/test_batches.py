@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp as scipys
+from scipy.linalg import expm
 from support.odes import lotka_volterra, pendulum, van_der_pol
 
 from seqsolve import ConvergenceWarning, solve_ivp
@@ -219,6 +220,46 @@ def test_gradients(method, rng):
         assert gradient.args[0][i] == pytest.approx(alone.args[0], rel=1e-5)
         shared += alone.args[1:]
     np.testing.assert_allclose(gradient.args[1:], shared, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["linear", "cubic"])
+def test_gradients_of_signals(kind, rng):
+    """One signal for each trajectory, beside one that all share: linear in both."""
+    t, y0 = np.linspace(0, 2, 6), np.ones((1, 2, 3))
+    own, shared = rng.standard_normal((6, 2, 3)), rng.standard_normal(6)
+
+    def solve(own, shared, **options):
+        args = (Signal(t, Batched(own), kind), Signal(t, shared, kind))
+        return solve_ivp(
+            lambda t, y, u, v: u + v * y, (0, 2), y0, t_eval=[1.0, 2.0], args=args, **options
+        )
+
+    result = solve(own, shared, rtol=1e-7, atol=1e-9)
+    g = rng.standard_normal(result.y.shape)
+    gradient = vjp(result, g).args
+    assert [a.shape for a in gradient] == [own.shape, shared.shape]
+    tight, eps = {"rtol": 1e-11, "atol": 1e-13}, 1e-3
+    directions = rng.standard_normal(own.shape), rng.standard_normal(shared.shape)
+    high, low = (
+        solve(own + e * directions[0], shared + e * directions[1], **tight).y for e in (eps, -eps)
+    )
+    forward = (g * (high - low)).sum() / (2 * eps)
+    backward = sum((a * d).sum() for a, d in zip(gradient, directions, strict=True))
+    assert backward == pytest.approx(forward, rel=1e-4)
+
+
+def test_complex_states_and_endless_intervals():
+    A, y0 = np.array([[1j, 0.2], [0.1, -0.5]]), np.array([[1, 2j], [0.5, 1]])
+    result = solve_ivp(lambda t, y: np.tensordot(A, y, 1), (0, 1), y0, **TIGHT)
+    np.testing.assert_allclose(result.y[:, 1], expm(A) @ y0, rtol=1e-6)
+
+    def level(t, y):
+        return y[0] - 0.1
+
+    level.terminal = True
+    result = solve_ivp(lambda t, y: -y, (0, np.inf), np.array([[1.0, 2.0]]), events=level, **TIGHT)
+    np.testing.assert_array_equal(result.status, 1)
+    np.testing.assert_allclose(np.concatenate(result.t_events[0]), np.log([10, 20]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -73,12 +73,12 @@ __global__ void __launch_bounds__(256) cyclic_reduction(
     const Sequence<T, n> system{A + (in_use ? sequence * A_sequence : 0),
                                 b + (in_use ? sequence * b_sequence : 0),
                                 A_step, A_row, A_column, b_step, b_row};
-    W start[n], v[n];
+    const W* start = starts + (has_start && in_use ? segment * n_sequences + sequence : 0) * n;
+    W v[n];
 #pragma unroll
     for (int row = 0; row < n; ++row) {
-        start[row] = has_start && in_use ? starts[(segment * n_sequences + sequence) * n + row]
-                                         : W(0);
-        v[row] = is_q ? start[row] : W(row == column && !known_start ? 1 : 0);
+        v[row] = W(row == column && !known_start ? 1 : 0);
+        if (is_q && has_start && in_use) v[row] = start[row];
     }
     if (in_use && (is_q || !known_start)) {
         long long t = begin;
@@ -133,7 +133,8 @@ __global__ void __launch_bounds__(256) cyclic_reduction(
     }
     if (is_q) return;
 #pragma unroll
-    for (int row = 0; row < n; ++row) v[row] = chunk > 0 ? element(chunk - 1, n, row) : start[row];
+    for (int row = 0; row < n; ++row)
+        v[row] = chunk > 0 ? element(chunk - 1, n, row) : has_start ? start[row] : W(0);
     for (long long t = begin; t < end; ++t) {
         if (t == 0 && !has_initial) {
 #pragma unroll
