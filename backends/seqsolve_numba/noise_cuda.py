@@ -54,7 +54,7 @@ def add_noise(
     n_copies, n_data, n_units = out.shape
     n_pieces = n_copies * n_data * -(-n_units // _piece(stream.kind, threads))
     if n_pieces:
-        kernel = cuda.jit(adding(np.dtype(out.dtype), stream.kind, _has(stream), threads))
+        kernel = _compiled(adding, np.dtype(out.dtype), stream.kind, _has(stream), threads)
         kernel[min(n_pieces, _MAX_BLOCKS), threads](
             z, np.dtype(out.dtype).type(sigma), *_arguments(stream, copies), out
         )
@@ -81,7 +81,7 @@ def weigh_noise(
     n_data, n_units = out.shape
     n_pieces = n_data * -(-n_units // _piece(stream.kind, threads))
     if n_pieces and len(copies):
-        kernel = cuda.jit(weighing(np.dtype(out.dtype), stream.kind, _has(stream), threads))
+        kernel = _compiled(weighing, np.dtype(out.dtype), stream.kind, _has(stream), threads)
         kernel[min(n_pieces, _MAX_BLOCKS), threads](weights, *_arguments(stream, copies), out)
 
 
@@ -97,7 +97,6 @@ def signatures(dtype: Any, kind: str) -> dict[str, tuple[types.Type, ...]]:
     }
 
 
-@functools.cache
 def adding(dtype: np.dtype[Any], kind: str, has_table: bool, threads: int) -> Callable[..., None]:
     """Return the kernel of `add_noise`, not compiled."""
     multiply, add = _arithmetic(dtype)
@@ -134,7 +133,6 @@ def adding(dtype: np.dtype[Any], kind: str, has_table: bool, threads: int) -> Ca
     return kernel
 
 
-@functools.cache
 def weighing(dtype: np.dtype[Any], kind: str, has_table: bool, threads: int) -> Callable[..., None]:
     """Return the kernel of `weigh_noise`, not compiled."""
     multiply, add = _arithmetic(dtype)
@@ -216,6 +214,12 @@ def _sign(has_table: bool) -> Any:
         return np.float32(bit + bit - _ONE)
 
     return number
+
+
+@functools.cache
+def _compiled(make: Callable[..., Any], *variant: Any) -> Any:
+    """Return a kernel that is compiled once for each variant and each kind of arrays."""
+    return cuda.jit(make(*variant))
 
 
 def _has(stream: NoiseStream) -> bool:

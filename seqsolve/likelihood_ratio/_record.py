@@ -75,6 +75,8 @@ def record(model: Any, loss: Loss, x: Any, target: Any, backend: Backend, p: Pas
         flow, tape = layer.record(flow, p)
         tapes.append(tape)
     output = values(flow)
+    if str(output.dtype).startswith("complex"):
+        raise TypeError(f"`model` must be real; got an output of {output.dtype}.")
     losses = evaluate(loss, output, target)
     return Record(model.layers, inputs, shapes, sites, tapes, output, losses, target)
 

@@ -14,12 +14,14 @@ from seqsolve.testing._expect import context, eps, equal, expect, noise, on_back
 #: What the core and the portable primitives call in a backend's array namespace.
 NAMESPACE = (
     "abs",
+    "arange",
     "ascontiguousarray",
     "broadcast_to",
     "concatenate",
     "diagonal",
     "empty",
     "empty_like",
+    "full",
     "isfinite",
     "isnan",
     "matmul",

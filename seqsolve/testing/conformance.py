@@ -10,6 +10,7 @@ from seqsolve.testing._contract_cases import cases as contract_cases
 from seqsolve.testing._element_cases import cases as element_cases
 from seqsolve.testing._gradient_cases import cases as gradient_cases
 from seqsolve.testing._newton_cases import cases as newton_cases
+from seqsolve.testing._noise_cases import cases as noise_cases
 from seqsolve.testing._recurrence_cases import cases as recurrence_cases
 from seqsolve.testing._residual_cases import cases as residual_cases
 from seqsolve.testing._solver_cases import cases as solver_cases
@@ -24,6 +25,7 @@ _AREAS = (
     solver_cases,
     gradient_cases,
     element_cases,
+    noise_cases,
 )
 
 

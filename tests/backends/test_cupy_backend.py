@@ -85,6 +85,24 @@ def test_a_solver_runs_on_the_device_of_its_arrays(second_device):
         np.testing.assert_allclose(cupy.asnumpy(solution.y), Y, atol=1e-11)
 
 
+def test_differential_equations_are_solved_beside_their_initial_state(second_device):
+    def fun(t, y):
+        return cupy.stack([y[1], -y[0]])
+
+    with second_device:
+        y0 = cupy.asarray([1.0, 0.0])
+    solution = seqsolve.solve_ivp(fun, (0, 3), y0, method="Radau", rtol=1e-6)
+    assert solution.y.device == second_device
+    with second_device:
+        cotangent = cupy.zeros_like(solution.y)
+        cotangent[:, -1] = cupy.asarray([1.0, 0.0])
+    y0_bar = seqsolve.ivp.vjp(solution, cotangent).y0
+    with second_device:
+        last, gradient = cupy.asnumpy(solution.y)[:, -1], cupy.asnumpy(y0_bar)
+    np.testing.assert_allclose(last, [np.cos(3), -np.sin(3)], atol=1e-4)
+    np.testing.assert_allclose(gradient, [np.cos(3), np.sin(3)], atol=1e-4)
+
+
 def test_arrays_of_two_devices_are_refused(second_device, backend):
     with second_device:
         x = cupy.asarray(X)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from seqsolve import random
 from seqsolve.backend import BackendUnavailableError, Capabilities
 from seqsolve.portable import PortableBackend
 from seqsolve.testing import ConformanceCase, check_backend, conformance_cases
@@ -227,6 +228,45 @@ class LacksAFunction(Portable):
         self.xp = Namespace()
 
 
+class MakesNoise(Portable):
+    """Kernels without a fault."""
+
+    def add_noise(self, z, sigma, stream, copies):
+        return random.add_noise(np, z, sigma, stream, copies)
+
+    def weigh_noise(self, weights, stream, copies, out):
+        random.weigh_noise(np, weights, stream, copies, out)
+
+
+class FusesProducts(MakesNoise):
+    def add_noise(self, z, sigma, stream, copies):
+        wide = random.add_noise(np, z.astype(np.longdouble), sigma, stream, copies)
+        return wide.astype(z.dtype)
+
+
+class AddsCopiesInAnyOrder(MakesNoise):
+    def weigh_noise(self, weights, stream, copies, out):
+        before = out.copy()
+        out[...] = 0
+        super().weigh_noise(weights, stream, copies, out)
+        out += before
+
+
+class ForgetsTheFirstCopy(MakesNoise):
+    def add_noise(self, z, sigma, stream, copies):
+        return super().add_noise(z, sigma, stream, range(len(copies)))
+
+
+class ForgetsTheTable(MakesNoise):
+    def add_noise(self, z, sigma, stream, copies):
+        return super().add_noise(z, sigma, stream._replace(table=None), copies)
+
+
+class WeighsTheWrongNoise(MakesNoise):
+    def weigh_noise(self, weights, stream, copies, out):
+        super().weigh_noise(weights, stream._replace(step=stream.step + 1), copies, out)
+
+
 #: Each fault with the cases among which it must be found.
 FAULTS = {
     WrongSign: "linear_recurrence-diagonal",
@@ -260,6 +300,11 @@ FAULTS = {
     NoComplexNumbers: "arrays",
     UnknownDtype: "contract-capabilities",
     LacksAFunction: "contract-namespace",
+    FusesProducts: "likelihood_ratio-noise",
+    AddsCopiesInAnyOrder: "likelihood_ratio-noise",
+    ForgetsTheFirstCopy: "likelihood_ratio-noise",
+    ForgetsTheTable: "likelihood_ratio-noise",
+    WeighsTheWrongNoise: "likelihood_ratio-estimates",
 }
 
 
@@ -288,6 +333,10 @@ def test_faults_show_in_the_solvers_too(fault):
     solvers = [c for c in conformance_cases() if c.name.startswith(("deer", "vjp", "on_failure"))]
     with pytest.raises(AssertionError, match="Backend 'planted' fails"):
         check_backend(fault(), solvers)
+
+
+def test_noise_kernels_without_a_fault_pass():
+    check_backend(MakesNoise(), cases("likelihood_ratio"))
 
 
 def test_a_failure_says_what_was_expected_and_what_came():

@@ -157,6 +157,29 @@ def test_signals_that_are_none(signal, error, match):
         solve_ivp(lambda t, y, u: u - y, (0, 1), [1.0], args=(signal,))
 
 
+@pytest.mark.parametrize("method", ["RK4", "DOP853", "Radau"])
+def test_many_times_cost_no_more_than_a_few(method):
+    points = []
+
+    def counted(t, y, a, b, c, d):
+        points.append(np.size(t))
+        return lotka_volterra(t, y, a, b, c, d)
+
+    def evaluations(n_times):
+        times = np.linspace(0, 2, n_times)
+        result = solve_ivp(
+            counted, (0, 2), np.ones((2, 3)), method, times, args=ARGS, jac=jac, rtol=1e-4
+        )
+        points.clear()
+        vjp(result, result.y, lambda t, y, w, *args: (None,) * 4)
+        return sum(points), result.trajectory.t.size
+
+    few, steps = evaluations(300)
+    many, same = evaluations(3000)
+    assert steps == same
+    assert many <= 1.1 * few
+
+
 def test_users_derivatives_of_the_wrong_shape():
     result = solve_ivp(network, (0, 1), [1.0, 0.0], args=(np.eye(2), np.eye(2)))
     g = np.ones_like(result.y)

@@ -320,6 +320,7 @@ def run(noise=None, loss=lr.squared_error, model=None, x=None, target=None, **na
         (lambda: run(x=np.ones((5, 4))), "`x` must have shape (*data, 3) at Linear"),
         (lambda: run(target=np.zeros((7, 2))), "could not be broadcast"),
         (lambda: run(model=3), "`model` must have `layers`, `params` and `with_params`"),
+        (lambda: run(x=np.ones((5, 3)) * 1j), "`model` must be real; got an output of complex128."),
         (lambda: run(chunk=0), "`chunk` must be at least 1; got 0."),
         (
             lambda: run(loss=lr.cross_entropy, target=np.full(5, 2)),
