@@ -132,7 +132,8 @@ def _stream() -> Any:
         return 0
     import cupy
 
-    return cuda.external_stream(cupy.cuda.get_current_stream().ptr)
+    handle = cupy.cuda.get_current_stream().ptr
+    return cuda.external_stream(handle) if handle else 0
 
 
 def _shared(argument: Any) -> Any:
