@@ -12,6 +12,7 @@ from seqsolve._placement import placed
 from seqsolve._problem import BoundProblem, Problem
 from seqsolve._tree import leaves, tree_map
 from seqsolve._warn import warn
+from seqsolve._windows import Windows
 from seqsolve.backend import Array
 from seqsolve.solution import ConvergenceWarning, Solution
 from seqsolve.step import StepCotangents, Tree
@@ -117,9 +118,15 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     gathered = _Gathered(problem)
     carry = xp.zeros_like(problem.y0)
     if problem.n_steps:
+        windows = Windows(problem, problem.parallel_window(problem.natural), 1, reverse=True)
         with np.errstate(all="ignore"):
-            for rows in problem.blocks(problem.parallel_window(problem.natural), reverse=True):
-                lam, carry, step = _pull_back(problem, solution.y, rows, g[rows], carry)
+            for rows in windows:
+                pulled = windows.attempt(
+                    rows, _pull_back, problem, solution.y, rows, g[rows], carry
+                )
+                if pulled is None:
+                    continue
+                lam, carry, step = pulled
                 adjoint[rows] = lam
                 if step is not None:
                     gathered.add(rows, step)
