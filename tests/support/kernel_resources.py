@@ -1,6 +1,7 @@
 """What the CuPy backend's kernels need of a device, from compiling them without one.
 
     python tests/support/kernel_resources.py --sample   # what the tests compile, into the table
+    python tests/support/kernel_resources.py --source newton_update    # all of one source, besides
     python tests/support/kernel_resources.py            # every instance: an hour of one core
 
 The table, ``tests/backends/kernel_resources.json``, holds for each instance and architecture the
@@ -267,9 +268,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--sample", action="store_true", help="only what the tests compile")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--source", action="append", help="keep what is recorded of others")
     options = parser.parse_args()
     by_source: dict[str, list[str]] = {}
     for source, expression in sample() if options.sample else instances():
+        if options.source and source not in options.source:
+            continue
         by_source.setdefault(source, []).append(expression)
     jobs = [
         (source, names[i : i + 8], architecture)
@@ -278,6 +282,8 @@ def main() -> None:
         for i in range(0, len(names), 8)
     ]
     table: dict[str, dict[str, dict[str, list[int]]]] = {}
+    if options.source:
+        table = json.loads(TABLE.read_text())["resources"]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for i, (architecture, source, rows) in enumerate(pool.imap_unordered(_job, jobs), 1):
             table.setdefault(architecture, {}).setdefault(source, {}).update(
