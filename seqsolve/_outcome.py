@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve._warn import warn
 from seqsolve.backend import Array, Backend
 from seqsolve.solution import (
     ConvergenceError,
@@ -93,20 +92,8 @@ def conclude(solution: Solution, on_failure: str) -> Solution:
         return solution
     if on_failure == "raise":
         raise ConvergenceError(solution)
-    warnings.warn(solution.message, ConvergenceWarning, stacklevel=_depth_of_the_library() + 1)
+    warn(solution.message, ConvergenceWarning)
     return solution
-
-
-def _depth_of_the_library() -> int:
-    """Return how many frames, from the caller's on, belong to this library."""
-    frame, depth = sys._getframe(1), 1
-    while frame.f_back is not None and _is_ours(frame.f_back):
-        frame, depth = frame.f_back, depth + 1
-    return depth
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).split(".")[0] == "seqsolve"
 
 
 def _progress_bar(n_steps: int) -> Any:

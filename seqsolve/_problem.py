@@ -197,10 +197,9 @@ class Problem:
         """Return the step with the input of some steps and sequences fixed."""
         return BoundProblem(self, self.input(rows, sequences))
 
-    def blocks(self, window: int, *, reverse: bool = False) -> Iterator[slice]:
-        """Yield the windows in the order of time, or against it."""
-        starts = range(0, self.n_steps, window)
-        for t in reversed(starts) if reverse else starts:
+    def blocks(self, window: int) -> Iterator[slice]:
+        """Yield the windows in the order of time."""
+        for t in range(0, self.n_steps, window):
             yield slice(t, min(t + window, self.n_steps))
 
     def window(self, n_jacobian: int) -> int:

@@ -1,4 +1,4 @@
-"""Windows in the order of time, cut smaller where memory ends."""
+"""Windows of time, one after the other, cut smaller where memory ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 class Windows:
-    """The windows of a problem, in the order of time.
+    """The windows of a problem, in the order of time or against it.
 
     Parameters
     ----------
@@ -23,17 +23,22 @@ class Windows:
     least : int
         A window that does not fit in memory is tried again with half as many
         steps, but not fewer than these.
+    reverse : bool
+        Begin at the end.
     """
 
-    def __init__(self, problem: Problem, size: int, least: int) -> None:
+    def __init__(self, problem: Problem, size: int, least: int, *, reverse: bool = False) -> None:
         self._problem, self._size, self._least = problem, size, least
-        self._next = 0
+        self._reverse = reverse
+        self._done = 0
 
     def __iter__(self) -> Iterator[slice]:
-        while self._next < self._problem.n_steps:
-            rows = slice(self._next, min(self._next + self._size, self._problem.n_steps))
-            self._next = rows.stop
-            yield rows
+        while self._done < self._problem.n_steps:
+            left = self._problem.n_steps - self._done
+            steps = min(self._size, left)
+            start = left - steps if self._reverse else self._done
+            self._done += steps
+            yield slice(start, start + steps)
 
     def attempt(
         self, rows: slice, solve: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -53,7 +58,7 @@ class Windows:
             if half >= steps:
                 raise MemoryError(self._advice(steps, error)) from error
         # Only here is the failed attempt's memory free: its arrays hung on the exception.
-        self._size, self._next = half, rows.start
+        self._size, self._done = half, self._done - steps
         return None
 
     def _advice(self, steps: int, error: MemoryError) -> str:

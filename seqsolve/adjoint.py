@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +11,8 @@ from seqsolve import _checks, _replay
 from seqsolve._placement import placed
 from seqsolve._problem import BoundProblem, Problem
 from seqsolve._tree import leaves, tree_map
+from seqsolve._warn import warn
+from seqsolve._windows import Windows
 from seqsolve.backend import Array
 from seqsolve.solution import ConvergenceWarning, Solution
 from seqsolve.step import StepCotangents, Tree
@@ -106,10 +107,9 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     if np.dtype(str(g.dtype)).kind == "c" and np.dtype(problem.dtype).kind == "f":
         raise TypeError(f"`cotangent` must be real, as the trajectory is; got {g.dtype}.")
     if not solution.success:
-        warnings.warn(
+        warn(
             "The trajectory is not converged, so this is not its gradient. " + solution.message,
             ConvergenceWarning,
-            stacklevel=2,
         )
     g = backend.asarray(g, dtype=problem.dtype).reshape(
         problem.n_steps, problem.n_sequences, problem.n_state
@@ -118,9 +118,15 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     gathered = _Gathered(problem)
     carry = xp.zeros_like(problem.y0)
     if problem.n_steps:
+        windows = Windows(problem, problem.parallel_window(problem.natural), 1, reverse=True)
         with np.errstate(all="ignore"):
-            for rows in problem.blocks(problem.parallel_window(problem.natural), reverse=True):
-                lam, carry, step = _pull_back(problem, solution.y, rows, g[rows], carry)
+            for rows in windows:
+                pulled = windows.attempt(
+                    rows, _pull_back, problem, solution.y, rows, g[rows], carry
+                )
+                if pulled is None:
+                    continue
+                lam, carry, step = pulled
                 adjoint[rows] = lam
                 if step is not None:
                     gathered.add(rows, step)

@@ -13,11 +13,16 @@ _SHRINK, _GROW = 1 / 64, 4.0
 #: Steps are this much shorter than their estimated errors ask for.
 _SAFETY = 0.6
 
+#: Steps may be this much larger than the largest that are wanted, relatively.
+_TOLERATED = 0.2
+
 #: Splitting moves no other steps; where more than this part of them fails, all are moved.
 _FEW = 0.1
 
 
-def refined(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+def refined(
+    control: Control, t: NDArray, error: NDArray, most: int, largest: NDArray | float = np.inf
+) -> NDArray:
     """Return the mesh on which to solve next.
 
     Where few steps fail, those are split. Otherwise all points move, so that
@@ -33,15 +38,26 @@ def refined(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
         The errors on it, in units of what is tolerated.
     most : int
         Steps at most; where more are needed, the mesh ends earlier.
+    largest : ndarray, shape (m,), or float
+        The largest steps that are wanted in place of each, besides.
     """
     few = 0 < (error > 1).mean() <= _FEW
-    return (fitted if few else equidistributed)(control, t, error, most)
+    return (fitted if few else equidistributed)(control, t, error, most, largest)
 
 
-def fitted(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+def fitted(
+    control: Control, t: NDArray, error: NDArray, most: int, largest: NDArray | float = np.inf
+) -> NDArray:
     """Return a mesh with the steps split that fail, or its first `most` steps."""
     factor = np.clip(_SAFETY * control.factor(error), _SHRINK, 1 / 2)
-    return split(t, np.where(error > 1, np.ceil(1 / factor), 1), most)
+    parts = np.where(error > 1, np.ceil(1 / factor), 1)
+    return split(t, np.maximum(parts, parts_within(t, largest)), most)
+
+
+def parts_within(t: NDArray, largest: NDArray | float) -> NDArray:
+    """Return in how many parts to split steps that are larger than `largest`, clearly."""
+    parts: NDArray = np.ceil(np.maximum(np.abs(np.diff(t)) / largest - _TOLERATED, 1))
+    return parts
 
 
 def split(t: NDArray, parts: NDArray, most: int) -> NDArray:
@@ -51,11 +67,13 @@ def split(t: NDArray, parts: NDArray, most: int) -> NDArray:
     return _between(t, np.interp(np.arange(n_steps + 1), position, np.arange(t.size)))
 
 
-def equidistributed(control: Control, t: NDArray, error: NDArray, most: int) -> NDArray:
+def equidistributed(
+    control: Control, t: NDArray, error: NDArray, most: int, largest: NDArray | float = np.inf
+) -> NDArray:
     """Return a mesh whose steps all have about the tolerated error, or its first `most` steps."""
     h = np.abs(np.diff(t))
     wanted = h * np.clip(_SAFETY * control.factor(error), _SHRINK, _GROW)
-    wanted = np.minimum(_without_peaks(wanted), control.max_step)
+    wanted = np.minimum(np.minimum(_without_peaks(wanted), largest), control.max_step)
     position = np.concatenate([[0], np.cumsum(h / wanted)])
     n_steps = max(1.0, np.ceil(position[-1] * (1 - 1e-12)))
     levels = np.arange(int(min(n_steps, most)) + 1) * (position[-1] / n_steps)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
+from seqsolve._warn import warn
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._events import EventFinder
@@ -98,11 +97,10 @@ def _joined(
 
 def _warn(progress: Progress) -> None:
     first, last = progress.fell_back[0][0], progress.fell_back[-1][1]
-    warnings.warn(
+    warn(
         f"Newton's method did not converge on {len(progress.fell_back)} stretches between "
         f"t = {first:.6g} and t = {last:.6g}; {progress.one_by_one} of "
         f"{progress.one_by_one + progress.together} steps were made one by one. The result meets "
         "the tolerances all the same.",
         ConvergenceWarning,
-        stacklevel=4,
     )

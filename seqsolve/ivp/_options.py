@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from seqsolve._warn import warn
 from seqsolve.backend import Backend
 from seqsolve.ivp._method import NDArray
 
@@ -96,9 +96,7 @@ def tolerances(rtol: Any, atol: Any, n: int) -> tuple[NDArray, NDArray]:
             raise ValueError(f"`{name}` must be finite and at least 0; got {value}.")
     smallest = 100 * float(np.finfo(float).eps)
     if (relative < smallest).any():
-        warnings.warn(
-            f"`rtol` must be at least {smallest:.3g}, which is used; got {relative}.", stacklevel=4
-        )
+        warn(f"`rtol` must be at least {smallest:.3g}, which is used; got {relative}.")
         relative = np.maximum(relative, smallest)
     return relative, absolute
 

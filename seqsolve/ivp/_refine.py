@@ -9,7 +9,7 @@ from seqsolve.ivp._cruise import RTOL
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._lifted import Update, lifted
 from seqsolve.ivp._march import Piece
-from seqsolve.ivp._mesh import refined, split
+from seqsolve.ivp._mesh import parts_within, refined, split
 from seqsolve.ivp._method import NDArray
 
 #: Meshes, and iterations on one; where more are needed, shorter stretches are the better way.
@@ -30,6 +30,9 @@ _WILD = 3.0
 
 #: An error of this size, relatively, is followed by one of its square times this.
 _CURVATURE = 10.0
+
+#: Part of the stability interval that explicit methods use.
+_MARGIN = 0.8
 
 #: Bytes of the Jacobians that are kept at a time.
 _JACOBIAN_BYTES = 2**26
@@ -66,7 +69,8 @@ def refine(control: Control, crude: Piece, t: float, y: NDArray, most: int) -> P
     most = min(most, steps_together(y.size, len(equations.c)))
     trajectory = DenseOutput(crude.t, crude.coefficients)
     mesh = np.append(t, crude.t[(crude.t - t) * control.direction > 0])
-    iterate = equations.sampled(limit.applied(mesh, most), y, trajectory)
+    mesh = split(mesh, parts_within(mesh, limit.largest(mesh)), most)
+    iterate = equations.sampled(mesh, y, trajectory)
     level, solved, iterations, meshes = max(1.0, RTOL / rtol), 0, 0, 0
     while iterations < MAXITER and meshes < MAX_MESHES:
         update = equations.update(control.rhs, iterate)
@@ -89,7 +93,7 @@ def refine(control: Control, crude: Piece, t: float, y: NDArray, most: int) -> P
             continue
         level, iterations, meshes = next_level, 0, meshes + 1
         part = update.iterate.t[: kept + 1]
-        mesh = limit.applied(refined(control, part, errors[:kept] / level, most), most)
+        mesh = refined(control, part, errors[:kept] / level, most, limit.largest(part))
         if (np.abs(np.diff(mesh)) <= control.smallest_step(mesh[:-1])).any():
             return None
         trajectory = DenseOutput(part, update.made.coefficients[:, :kept])
@@ -138,14 +142,13 @@ class StepLimit:
                 J = J @ J
             self._radius = np.sqrt((np.abs(J) ** 2).sum(axis=(1, 2))) ** (1 / 8)
 
-    def applied(self, t: NDArray, most: int) -> NDArray:
-        """Return a mesh with the steps that are too large split, or its first `most` steps."""
+    def largest(self, t: NDArray) -> NDArray:
+        """Return the largest steps wanted in place of those of a mesh, with a margin."""
         if not np.isfinite(self._interval):
-            return t[: most + 1]
-        middle = self._sign * (t[:-1] + t[1:]) / 2
-        radius = np.interp(middle, self._t, self._radius)
-        parts = np.ceil(np.abs(np.diff(t)) * radius / self._interval)
-        return split(t, np.maximum(parts, 1), most)
+            return np.full(t.size - 1, np.inf)
+        radius = np.interp(self._sign * (t[:-1] + t[1:]) / 2, self._t, self._radius)
+        largest: NDArray = _MARGIN * self._interval / np.maximum(radius, np.finfo(float).tiny)
+        return largest
 
 
 def _first(mask: NDArray) -> int:

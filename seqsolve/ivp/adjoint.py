@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 
 from seqsolve import _checks
 from seqsolve._placement import placed
+from seqsolve._warn import warn
 from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
@@ -116,10 +116,9 @@ def vjp(
             f"`cotangent` must have the shape of `result.y`, {result.y.shape}; got {g_out.shape}."
         )
     if not np.all(result.success):
-        warnings.warn(
+        warn(
             "The integration did not reach its end. " + result.message,
             ConvergenceWarning,
-            stacklevel=2,
         )
     batch = g_out.shape[2:]
     with np.errstate(all="ignore"):

@@ -124,7 +124,7 @@ def solve_ivp(
     backend : str or Backend, optional
         Whose arrays the functions take and return; by default that of the
         arrays in `y0` and `args`. Times, states and gradients of the result
-        are its arrays too, those of events NumPy's. The recurrences over the
+        are its arrays too; events and `sol` give NumPy's. The recurrences over the
         steps are solved there; meshes and the stages of single steps stay in
         host memory, so points and derivatives travel once in each iteration.
 

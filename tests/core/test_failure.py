@@ -505,3 +505,16 @@ SOLVERS = {
     "deeppcr": lambda jac, h: seqsolve.deeppcr(logistic, jac, None, [0.3], n_steps=500),
     "jacobi": lambda jac, h: seqsolve.jacobi(h, np.zeros(h.shape), maxiter=3),
 }
+
+
+def test_warnings_of_gradients_point_at_the_call():
+    failed = solve(logistic, [0.3], 600, window=600, on_failure="return")
+    with pytest.warns(ConvergenceWarning) as caught:
+        seqsolve.vjp(failed, np.ones_like(failed.y))
+    assert caught[0].filename == __file__
+
+
+def test_warnings_of_differential_equations_point_at_the_call():
+    with pytest.warns(UserWarning, match="`rtol` must be at least") as caught:
+        seqsolve.solve_ivp(lambda t, y: -y, (0, 0.1), [1.0], rtol=1e-18)
+    assert caught[0].filename == __file__

@@ -82,6 +82,25 @@ def test_a_later_window_is_halved_too(expected):
     assert max(r.stop - r.start for r in solution.history[1:]) <= 200
 
 
+def test_gradients_take_smaller_windows_too():
+    backend = SmallMemory(N_STEPS)
+    solution = solve(backend)
+    expected = seqsolve.vjp(solution, np.ones_like(solution.y))
+    solver, sizes = backend.linear_recurrence, []
+
+    def limited(A, b, y0, **options):
+        sizes.append(b.shape[0])
+        if b.shape[0] > 300:
+            raise MemoryError
+        return solver(A, b, y0, **options)
+
+    backend.linear_recurrence = limited
+    cotangents = seqsolve.vjp(solution, np.ones_like(solution.y))
+    np.testing.assert_allclose(cotangents.adjoint, expected.adjoint, rtol=1e-12)
+    np.testing.assert_allclose(cotangents.y0, expected.y0, rtol=1e-12)
+    assert sizes == [1000, 500, 250, 250, 250, 250]
+
+
 @pytest.mark.parametrize("default", [100, N_STEPS])
 def test_a_given_window_is_kept_and_the_error_says_which_would_fit(default):
     backend = SmallMemory(300, window=default)

@@ -34,6 +34,9 @@ ARCHITECTURES = ("sm_80", "sm_90")
 #: Multiprocessors of an A100, an H100 PCIe, and an H100 SXM or H200.
 _MULTIPROCESSORS = (108, 114, 132)
 
+#: Bytes that a block may have: every chunk's map fits.
+_SHARED_MEMORY = 227 << 10
+
 #: Lengths and numbers of sequences on all sides of the planner's limits.
 _STEPS = (1, 30, 300, 1000, 3000, 10**4, 10**5, 10**6, 10**8)
 _LANES = (*range(1, 18), 31, 32, 33, 64, 100, 250, 300, 600, 1000, 3000, 9000, 10**5, 10**7)
@@ -161,6 +164,7 @@ def _plans(dtype: str, n: int) -> set[Any]:
             is_complex=np.dtype(dtype).kind == "c",
             steps_adjacent=steps_adjacent,
             n_multiprocessors=n_multiprocessors,
+            shared_memory=_SHARED_MEMORY,
         )
         for n_steps in _STEPS
         for n_lanes in _LANES
