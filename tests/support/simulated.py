@@ -28,7 +28,8 @@ def shared_array(self, shape, dtype, alignment=None):
     with _allocating:
         line = (frame.f_code.co_filename, frame.f_lineno)
         if line not in self._allocations:
-            self._allocations[line] = np.empty(shape, dtype)
+            numbers = dtype if isinstance(dtype, type) else str(dtype)  # a type of Numba's
+            self._allocations[line] = np.empty(shape, numbers)
         return self._allocations[line]
 
 
