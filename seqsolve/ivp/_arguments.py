@@ -20,7 +20,7 @@ class Batched:
 
     Parameters
     ----------
-    values : array_like, shape (..., *batch)
+    values : array_like, shape ``(..., *batch)``
         Its values; the last axes are those of the batch, which `y0` has, or
         one axis where `y0` has none. The functions of `solve_ivp` receive it
         with shape ``(..., k)``, a value for each of the ``k`` points that they
@@ -53,7 +53,7 @@ class Signal:
     t : array_like, shape (n_samples,)
         Times of the samples, increasing. Beyond them the first and the last
         sample hold.
-    values : array_like or Batched, shape (..., n_samples) or (..., n_samples, *batch)
+    values : array_like or Batched, shape (..., n_samples) or ``(..., n_samples, *batch)``
         The samples. The functions of `solve_ivp` receive the signal at their
         times, with shape ``(..., k)``.
     kind : {"linear", "cubic"}

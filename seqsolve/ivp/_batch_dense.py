@@ -55,7 +55,7 @@ class BatchDenseOutput:
 
         Returns
         -------
-        ndarray, shape (n, *batch) or (n, k, *batch)
+        ndarray, shape ``(n, *batch)`` or ``(n, k, *batch)``
             The states; NaN where a trajectory ended before.
         """
         times = np.asarray(t, dtype=float)

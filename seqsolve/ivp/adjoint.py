@@ -26,7 +26,7 @@ class OdeCotangents(NamedTuple):
 
     Parameters
     ----------
-    y0 : array, shape (n,) or (n, *batch)
+    y0 : array, shape (n,) or ``(n, *batch)``
         With respect to the initial state.
     args : tuple
         With respect to each of the further arguments of `fun`: a float for a
@@ -54,7 +54,7 @@ def vjp(
     ----------
     result : OdeResult
         Of `solve_ivp`.
-    cotangent : array_like, shape (n, n_points) or (n, n_points, *batch)
+    cotangent : array_like, shape (n, n_points) or ``(n, n_points, *batch)``
         Gradient of a scalar with respect to ``result.y``, directly.
     fun_vjp : callable, optional
         ``fun_vjp(t, y, w, *args)`` with `t` of shape ``(k,)``, `y` and `w` of

@@ -50,7 +50,7 @@ class OdeResult:
     t : ndarray, shape (n_points,)
         Times: `t_eval`, or the mesh; for a batch without `t_eval` the beginning
         and the end.
-    y : ndarray, shape (n, n_points) or (n, n_points, *batch)
+    y : ndarray, shape (n, n_points) or ``(n, n_points, *batch)``
         States at these times; NaN where a trajectory of a batch ended before.
     sol : DenseOutput, BatchDenseOutput or None
         The trajectory as a function of time, with ``dense_output=True``.

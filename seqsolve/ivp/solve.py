@@ -75,7 +75,7 @@ def solve_ivp(
         point by point, with a float and an array of shape ``(n,)``.
     t_span : tuple of float
         Where to begin and to end; backwards too.
-    y0 : array_like, shape (n,) or (n, *batch)
+    y0 : array_like, shape (n,) or ``(n, *batch)``
         Initial state, real or complex. More axes make a batch: `fun` sees its
         trajectories as points among the others, `y` of shape ``(n, k)``.
         Arguments that differ between trajectories are `seqsolve.ivp.Batched`.

@@ -2,7 +2,7 @@
 
     python tests/support/kernel_resources.py --sample   # what the tests compile, into the table
     python tests/support/kernel_resources.py --source newton_update    # all of one source, besides
-    python tests/support/kernel_resources.py            # every instance: an hour of one core
+    python tests/support/kernel_resources.py            # every instance: over ten minutes
 
 The table, ``tests/backends/kernel_resources.json``, holds for each instance and architecture the
 registers of a thread, bytes of local memory (stack), bytes spilled to it (stores and loads), and
