@@ -180,8 +180,10 @@ def choose_backend(backend: Any, **trees: Any) -> Backend:
 
 def home(a: Any) -> str | None:
     """Return the name of the backend whose arrays `a` is one of; None for NumPy's."""
+    if not hasattr(a, "shape"):
+        return None
     library = _library(a)
-    return library if library != "numpy" and library in _registry.names() else None
+    return library if library != "numpy" and _registry.is_installed(library) else None
 
 
 def call_user(what: str, fun: Callable[..., Any], *args: Any) -> Any:

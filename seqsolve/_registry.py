@@ -21,6 +21,11 @@ def names() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
+def is_installed(name: str) -> bool:
+    """Return whether a backend of that name is installed; fast once it is loaded."""
+    return name in _loaded or name in names()
+
+
 def distribution(name: str) -> str:
     """Return the name and version of the distribution that provides a backend."""
     return _provider(_points(name)[0])

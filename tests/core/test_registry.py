@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import seqsolve
+from seqsolve import _registry
 from seqsolve.backend import Backend, BackendUnavailableError, Capabilities
 from seqsolve.portable import PortableBackend
 
@@ -72,6 +73,15 @@ def test_solvers_refuse_an_unknown_name():
 def test_a_name_must_be_a_string():
     with pytest.raises(TypeError, match="`name` must be a string; got int"):
         seqsolve.get_backend(3)
+
+
+def test_calls_do_not_look_for_distributions_once_a_backend_is_loaded(monkeypatch):
+    """Reading the metadata of everything installed takes milliseconds."""
+    home = loopback.asarray(np.ones((3, 1)))
+    for _ in range(2):
+        seqsolve.sequential(lambda y, x: 0.5 * y + x, np.ones((3, 1)), np.ones(1), backend="numpy")
+        seqsolve.linear_recurrence(home, home)
+        monkeypatch.setattr(_registry, "entry_points", None)
 
 
 def test_a_backend_under_another_name_is_refused(install):
