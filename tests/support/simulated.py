@@ -1,15 +1,8 @@
-"""What runs in a process where Numba simulates CUDA: ``python simulated.py TASK [ARGUMENT ...]``.
-
-The simulator's threads are threads of Python, and the one that waits for them
-never sleeps: they have to take turns quickly. Then two of them often ask for
-the same shared array at once, and the simulator gives each its own; here they
-wait for each other.
-"""
+"""What runs where Numba simulates CUDA: ``python simulated.py TASK [ARGUMENT ...]``."""
 
 from __future__ import annotations
 
 import sys
-import threading
 import warnings
 
 import numpy as np
@@ -18,19 +11,6 @@ import seqsolve
 from seqsolve import element_step
 from seqsolve.models import MultiHeadGRU
 from seqsolve.testing import check_backend, conformance_cases
-
-_allocating = threading.Lock()
-
-
-def shared_array(self, shape, dtype, alignment=None):
-    """Return the array of the line that asks: `numba.cuda.shared.array` of the simulator."""
-    frame = sys._getframe(1)
-    with _allocating:
-        line = (frame.f_code.co_filename, frame.f_lineno)
-        if line not in self._allocations:
-            numbers = dtype if isinstance(dtype, type) else str(dtype)  # a type of Numba's
-            self._allocations[line] = np.empty(shape, numbers)
-        return self._allocations[line]
 
 
 def conformance(part, n_parts):
@@ -200,9 +180,8 @@ def _forget(linear):
 
 
 if __name__ == "__main__":
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from turns import take_turns
 
-    FakeCUDAShared.array = shared_array
-    sys.setswitchinterval(5e-5)
+    take_turns()
     warnings.simplefilter("ignore", RuntimeWarning)
     globals()[sys.argv[1]](*sys.argv[2:])
