@@ -165,3 +165,12 @@ def test_the_protocols(backend):
     assert isinstance(backend, seqsolve.backend.Backend)
     assert isinstance(backend, FusedSteps)
     assert isinstance(backend, JacobiSweeps)
+
+
+def test_small_grids_are_launched_without_a_warning():
+    from seqsolve_numba.gpu import launch
+
+    compiled = launch.kernel(lambda a: None)
+    with pytest.warns(Warning, match="Grid size 3"):
+        _ = compiled[3, 32]
+    assert launch._launcher(compiled, 2, 32, 0).griddim == (2, 1, 1)

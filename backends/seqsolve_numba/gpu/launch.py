@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +51,12 @@ def run(compiled: Any, n_blocks: int, n_threads: int, *arguments: Any) -> None:
     """Launch a kernel on the stream that CuPy uses; arrays are shared, not copied."""
     if n_blocks == 0:
         return
-    compiled[n_blocks, n_threads, _stream()](*(_shared(a) for a in arguments))
+    launcher = (
+        compiled[n_blocks, n_threads]
+        if simulated()
+        else _launcher(compiled, n_blocks, n_threads, _stream_handle())
+    )
+    launcher(*(_shared(a) for a in arguments))
 
 
 def each(compiled: Any, n_items: int, *arguments: Any) -> None:
@@ -127,13 +134,19 @@ def describe() -> str:
     return "{} (sm_{}{})".format(name, *device.compute_capability)
 
 
-def _stream() -> Any:
-    if simulated():
-        return 0
+@functools.lru_cache(maxsize=256)
+def _launcher(compiled: Any, n_blocks: int, n_threads: int, stream_handle: int) -> Any:
+    """Return a kernel with its grid, without Numba's warning that a grid is small."""
+    stream = cuda.external_stream(stream_handle) if stream_handle else 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Grid size")
+        return compiled[n_blocks, n_threads, stream]
+
+
+def _stream_handle() -> int:
     import cupy
 
-    handle = cupy.cuda.get_current_stream().ptr
-    return cuda.external_stream(handle) if handle else 0
+    return int(cupy.cuda.get_current_stream().ptr)
 
 
 def _shared(argument: Any) -> Any:
