@@ -125,6 +125,11 @@ def n_resident() -> int:
     return int(device.MULTIPROCESSOR_COUNT * device.MAX_THREADS_PER_MULTI_PROCESSOR)
 
 
+def blocks_each(n_batch: int, most: int) -> int:
+    """Return how many blocks work on a sequence, at most `most`, so that all fill the device."""
+    return max(1, min(most, n_resident() // (TEAM * n_batch)))
+
+
 def describe() -> str:
     """Return the device in words."""
     if simulated():
