@@ -165,7 +165,7 @@ class ExplicitTape(Tape):
         s, m, n = self._Y.shape
         F, Y_bar = np.zeros((2, s, m, n), np.result_type(w, self._J))
         F[: len(b)] = b[:, None, None] * w
-        if c_bar is not None:
+        if c_bar is not None and self._B is not None:
             F += np.tensordot(self._B, c_bar, 1)
             w = w + c_bar[0]
         for i in reversed(range(s)):

@@ -124,10 +124,18 @@ class ImplicitTape(Tape):
         The equation.
     at : Points
         Where the steps begin.
+    B : ndarray, shape (degree, s), or None
+        The weights of the stages in the interpolant's coefficients, from degree 1.
     """
 
-    def __init__(self, method: ImplicitRungeKutta, rhs: RightHandSide, at: Points) -> None:
-        self._method, self._rhs, self._at = method, rhs, at
+    def __init__(
+        self,
+        method: ImplicitRungeKutta,
+        rhs: RightHandSide,
+        at: Points,
+        B: NDArray | None = None,
+    ) -> None:
+        self._method, self._rhs, self._at, self._B = method, rhs, at, B
         Z, _ = method.stages(rhs, at)
         m, s, n = Z.shape
         self._places = t, points, lane = method.places(at, Z)
@@ -142,8 +150,8 @@ class ImplicitTape(Tape):
         m, s, n = self._J.shape[:3]
         Z_bar = np.zeros((m, s, n), np.result_type(w, self._J))
         y_bar = w
-        if c_bar is not None:
-            Z_bar += np.einsum("di,dmn->min", self._method.polynomials(), c_bar[1:])
+        if c_bar is not None and self._B is not None:
+            Z_bar += np.einsum("di,dmn->min", self._B, c_bar[1:])
             y_bar = w + c_bar[0]
         Z_bar[:, -1] += w
         h = self._at.h

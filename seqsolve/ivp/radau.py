@@ -61,12 +61,12 @@ class Radau(ImplicitRungeKutta):
 
     def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:
         """Make the steps and keep their stages, on which the interpolants rest too."""
-        return self.recorded(rhs, at)
+        return ImplicitTape(self, rhs, at, self._polynomials())
 
     def _interpolant(self, y: NDArray, Z: NDArray) -> NDArray:
         """Return the coefficients of the cubics through the state and the three stages."""
-        return np.concatenate([y[None], np.tensordot(self.polynomials(), Z, (1, 1))])
+        return np.concatenate([y[None], np.tensordot(self._polynomials(), Z, (1, 1))])
 
-    def polynomials(self) -> NDArray:
+    def _polynomials(self) -> NDArray:
         """Return the coefficients, from degree 1, of the polynomials that are 1 at one stage."""
         return np.linalg.inv(self.c[:, None] ** np.arange(1, 4))
