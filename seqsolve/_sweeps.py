@@ -142,7 +142,9 @@ class Sweeper:
         reporter = Reporter(callback, progress, self.n_steps)
         if FusedSweeps.applies(self.problem, self.dtype) and not reporter.follows_iterations:
             return conclude(self._fused(size, limit, on_failure, out, reporter), on_failure)
-        target = None if out is None else allocate(self.backend, out, self.shape, self.dtype)
+        target = None
+        if out is not None:
+            target = allocate(self.backend, out, self.shape, self.dtype, self.problem)
         with reporter, np.errstate(all="ignore"):
             for start in range(0, self.n_steps, max(size, 1)):
                 window = slice(start, min(start + size, self.n_steps))

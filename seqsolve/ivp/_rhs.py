@@ -71,14 +71,17 @@ class RightHandSide:
             lane = np.linspace(0, y0.shape[1] - 1, _PROBE_POINTS).astype(int)
             y0 = y0[:, lane].T
         y = y0 * (1 + spread) + 1e-3 * spread
-        one = None if lane is None else lane[0]
-        start = y0 if lane is None else y0[0]
-        self._value(self.called(self._fun, float(t[0]), start.copy(), one))
-        self.broadcasts = self._probe(self._fun, self._values, t, y, lane)
+        #: The derivatives at the first point, and whether `fun` takes many points.
+        self.first, self.broadcasts = self._probe(self._fun, self._value, self._values, t, y, lane)
+        self.nfev += _PROBE_POINTS + 2
+        self.depth += 3
         self.jac_broadcasts = False
         if callable(self._jac):
-            self._matrix(self.called(self._jac, float(t[0]), start.copy(), one))
-            self.jac_broadcasts = self._probe(self._jac, self._matrices, t, y, lane)
+            _, self.jac_broadcasts = self._probe(
+                self._jac, self._matrix, self._matrices, t, y, lane
+            )
+            self.njev += _PROBE_POINTS + 2
+            self.depth += 3
         elif self._jac is not None:
             self._jac = self._matrix(self._jac)
 
@@ -92,7 +95,7 @@ class RightHandSide:
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
         """Return the derivatives at points ``(m,)``, ``(m, n)``, as ``(m, n)``."""
         self.depth += 1
-        return self._evaluate(t, y, lane)
+        return self._evaluate(t, y.copy(), lane)
 
     def with_argument(
         self, t: NDArray, y: NDArray, lane: NDArray | None, i: int, value: Any
@@ -110,11 +113,11 @@ class RightHandSide:
 
         if self.broadcasts:
             return self._values(value_at(t, y.T, lane, value), t.size)
-        rows = [
-            value_at(float(t[j]), y[j], _at(lane, j), value[..., j] if varies else value)
-            for j in range(t.size)
-        ]
-        return np.stack([self._value(row) for row in rows])
+        rows = np.empty(y.shape, self.dtype)
+        for j in range(t.size):
+            own = value[..., j] if varies else value
+            rows[j] = self._value(value_at(float(t[j]), y[j].copy(), _at(lane, j), own))
+        return rows
 
     def jacobian(
         self,
@@ -135,12 +138,10 @@ class RightHandSide:
             self.depth += 1
             if self.jac_broadcasts:
                 return self._matrices(self.called(self._jac, t, y.T, lane), m)
-            return np.stack(
-                [
-                    self._matrix(self.called(self._jac, float(t[i]), y[i], _at(lane, i)))
-                    for i in range(m)
-                ]
-            )
+            matrices = np.empty((m, n, n), self.dtype)
+            for i in range(m):
+                matrices[i] = self._matrix(self.called(self._jac, float(t[i]), y[i], _at(lane, i)))
+            return matrices
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
         return self._differences(t, y, f, lane, central or self._central)[1]
@@ -192,11 +193,10 @@ class RightHandSide:
         self.nfev += t.size
         if self.broadcasts:
             return self._values(self.called(self._fun, t, y.T, lane), t.size)
-        rows = [
-            self._value(self.called(self._fun, float(t[i]), y[i], _at(lane, i)))
-            for i in range(t.size)
-        ]
-        return np.stack(rows) if rows else np.empty(y.shape, self.dtype)
+        rows = np.empty(y.shape, self.dtype)
+        for i in range(t.size):
+            rows[i] = self._value(self.called(self._fun, float(t[i]), y[i], _at(lane, i)))
+        return rows
 
     def called(self, fun: Callable[..., Any], t: Any, y: Any, lane: Any) -> Any:
         """Return what a function of time and state gives with the further arguments."""
@@ -214,7 +214,7 @@ class RightHandSide:
         return np.asarray(self.backend.to_numpy(value) if own else value)
 
     def _value(self, f: Any) -> NDArray:
-        value = self.host(f)
+        value = self._numbers("fun", f)
         if value.shape != (self.n,) and value.size == self.n:
             value = value.reshape(self.n)
         if value.shape != (self.n,):
@@ -228,7 +228,7 @@ class RightHandSide:
         return self._cast("fun", self._filled(f, (self.n, m))).T
 
     def _matrix(self, J: Any) -> NDArray:
-        matrix = self.host(J.toarray() if hasattr(J, "toarray") else J)
+        matrix = self._numbers("jac", J.toarray() if hasattr(J, "toarray") else J)
         if self.n == 1 and matrix.size == 1:
             matrix = matrix.reshape(1, 1)
         if matrix.shape != (self.n, self.n):
@@ -255,6 +255,12 @@ class RightHandSide:
             return np.broadcast_to(array[..., None], shape)
         raise ValueError(f"shape {array.shape} where {shape} is needed")
 
+    def _numbers(self, name: str, value: Any) -> NDArray:
+        array = self.host(value)
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"`{name}` must give numbers; got {value!r}.")
+        return array
+
     def _cast(self, name: str, values: NDArray) -> NDArray:
         if values.dtype.kind == "c" and self.dtype.kind != "c":
             raise TypeError(
@@ -266,24 +272,25 @@ class RightHandSide:
     def _probe(
         self,
         fun: Callable[..., Any],
+        single: Callable[[Any], NDArray],
         together: Callable[[Any, int], NDArray],
         t: NDArray,
         y: NDArray,
         lane: NDArray | None,
-    ) -> bool:
-        """Return whether `fun` gives the same for points together as for each alone."""
+    ) -> tuple[NDArray, bool]:
+        """Return what `fun` gives at the first point, and whether it takes many together."""
+
+        def alone(i: int) -> NDArray:
+            value = single(self.called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
+            return value.copy()
+
+        first = alone(0)
         try:
-            joint = together(self.called(fun, t.copy(), y.T.copy(), lane), t.size)
-            single = self._value if joint.ndim == 2 else self._matrix
-            alone = np.stack(
-                [
-                    single(self.called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
-                    for i in range(t.size)
-                ]
-            )
+            joint = together(self.called(fun, t.copy(), y.T.copy(), lane), t.size)[[0, -1]]
+            ends = np.stack([first, alone(-1)])
         except Exception:
-            return False
-        return bool(np.allclose(joint, alone, rtol=1e-9, atol=1e-12, equal_nan=True))
+            return first, False
+        return first, bool(np.allclose(joint, ends, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
 def _at(lane: NDArray | None, i: int) -> Any:

@@ -26,13 +26,14 @@ from seqsolve.ivp.implicit_euler import ImplicitEuler
 from seqsolve.ivp.radau import Radau
 from seqsolve.ivp.result import OdeResult
 from seqsolve.ivp.rk4 import RK4
+from seqsolve.ivp.rk23 import RK23
 from seqsolve.ivp.rk45 import RK45
 from seqsolve.ivp.trapezoid import Trapezoid
 
 __all__ = ["METHODS", "solve_ivp"]
 
 METHODS: dict[str, type[Method]] = {
-    m.name: m for m in (RK45, DOP853, RK4, Radau, Trapezoid, ImplicitEuler, DEER)
+    m.name: m for m in (RK45, RK23, DOP853, RK4, Radau, Trapezoid, ImplicitEuler, DEER)
 }
 
 
@@ -81,9 +82,11 @@ def solve_ivp(
         Arguments that differ between trajectories are `seqsolve.ivp.Batched`.
         A batch goes through time together, every trajectory with steps of
         its own.
-    method : {"RK45", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler", "DEER"} or Method
-        Explicit: Dormand and Prince's pair of orders 5 and 4, their method of
-        order 8, the classical method of order 4. Implicit, for stiff problems:
+    method : {"RK45", "RK23", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler", "DEER"} \
+or Method
+        Explicit: Dormand and Prince's pair of orders 5 and 4, Bogacki and
+        Shampine's of orders 3 and 2, Dormand and Prince's method of order 8,
+        the classical method of order 4. Implicit, for stiff problems:
         Radau IIA of order 5, the trapezoidal rule, implicit Euler; and the
         exponential method of order 2 of DEER [1]_. With the
         methods of orders 1, 2 and 4 errors add up over the steps; with the
