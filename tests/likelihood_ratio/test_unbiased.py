@@ -187,7 +187,7 @@ def test_a_bias_of_any_one_parameter_is_found(name, order, at):
             grads = [dict(g) for g in estimate.grads]
             grads[i][key] = grads[i][key] + exact.grads[i][key]
             biased.append(replace(estimate, grads=tuple(grads)))
-        with pytest.raises(AssertionError, match=f"layer {i} {key}.* is off by"):
+        with pytest.raises(AssertionError, match=rf"layer {i} {key}.* is off by"):
             check(name, noise, biased)
 
 
@@ -222,7 +222,7 @@ def plant(monkeypatch, wrong):
 def test_wrong_weights_are_found(wrong, at, monkeypatch):
     plant(monkeypatch, wrong)
     noise = lr.Noise(SIGMA, COPIES, at=at, key=7)
-    with pytest.raises(AssertionError, match="is off by|is lost"):
+    with pytest.raises(AssertionError, match=r"is off by|is lost"):
         check("linear", noise, estimates("linear", noise))
 
 
@@ -275,5 +275,5 @@ def test_numbers_of_copies_that_are_not_defined_are_refused(kind, baseline):
         if defined:
             assert lr.Noise(SIGMA, copies, kind, baseline).copies == copies
         else:
-            with pytest.raises(ValueError, match="`copies` must be .*; got"):
+            with pytest.raises(ValueError, match=r"`copies` must be .*; got"):
                 lr.Noise(SIGMA, copies, kind, baseline)
