@@ -79,7 +79,8 @@ def orthogonal_bits(offset: int, copies: range, columns: range) -> npt.NDArray[n
     bits = (k & j) ^ (k & (k >> np.uint64(1)) & _EVEN_BITS)
     for shift in (32, 16, 8, 4, 2, 1):
         bits ^= bits >> np.uint64(shift)
-    return (bits & np.uint64(1)).astype(np.uint8)
+    parity: npt.NDArray[np.uint8] = (bits & np.uint64(1)).astype(np.uint8)
+    return parity
 
 
 @functools.lru_cache(maxsize=64)
