@@ -117,7 +117,8 @@ def sparsity(value: Any, n: int) -> NDArray | None:
         raise ValueError(
             f"`jac_sparsity` must have shape {(n, n)}, as `y0` has {n} states; got {pattern.shape}."
         )
-    return pattern != 0
+    nonzero: NDArray = pattern != 0
+    return nonzero
 
 
 def first_step(value: Any, length: float) -> float | None:
