@@ -85,11 +85,10 @@ class RightHandSide:
         elif self._jac is not None:
             self._jac = self._matrix(self._jac)
 
-    def renewed(self, *, central: bool = False) -> RightHandSide:
-        """Return the same with counts of its own, perhaps with central differences."""
+    def renewed(self) -> RightHandSide:
+        """Return the same with counts of its own."""
         other = copy(self)
         other.nfev = other.njev = other.nlu = other.depth = 0
-        other._central = central or self._central
         return other
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
@@ -171,9 +170,10 @@ class RightHandSide:
         if central:
             back = y[:, None, :] - np.eye(n) * h[:, None, :]
             h = np.einsum("mii->mi", moved) - np.einsum("mii->mi", back)
-            values = self._grid(t, np.concatenate([y[:, None], moved, back], axis=1), lane)
-            change = values[:, 1 : n + 1] - values[:, n + 1 :]
-            f = values[:, 0]
+            here = [] if f is not None else [y[:, None]]
+            values = self._grid(t, np.concatenate([moved, back, *here], axis=1), lane)
+            change = values[:, :n] - values[:, n : 2 * n]
+            f = values[:, -1] if f is None else f
         else:
             h = np.einsum("mii->mi", moved) - y
             if f is None:

@@ -229,7 +229,7 @@ FAULTS = (
     ("sweeps", "_sweep_tiles", "elif p == -1", "elif p == -2", family),
     ("sweeps", "_round", "where[k, SETTLED] + thread", "where[k, SETTLED] + thread + 1", family),
     ("sweeps", "_round", "end = size if phase == STORE else first", "end = first", iterates),
-    ("verdict", "_count_valid", "first + kept:", "first + kept + 1:", same_bits),
+    ("verdict", "_count_valid", "front >= first + kept", "front > size", same_bits),
     ("verdict", "_count_valid", "s + 1 < depth", "False", iterates),
     ("verdict", "_settle", "where[k, SETTLED] = first", "where[k, SETTLED] = size", family),
     ("verdict", "_settle", "first = behind", "first = front", family),

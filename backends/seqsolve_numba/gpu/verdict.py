@@ -136,11 +136,11 @@ def _settle(n: int, record: Any) -> Any:
                     if not finite(target, begin + p + 1, k):
                         first, all_finite = p, False
         where[k, SOURCE] = 1 - where[k, SOURCE]
-        if ordered and first == size and all_finite:
-            where[k, PHASE], first = TRIAL, where[k, UNVERIFIED]
+        unverified = where[k, UNVERIFIED]
+        if ordered and (first == size or (not all_finite and first >= unverified)):
+            ordered, first, all_finite = False, unverified, True
             where[k, SETTLED] = min(where[k, SETTLED], first)
-        elif not ordered:
-            where[k, PHASE] = TRIAL
+        where[k, PHASE] = ORDERED if ordered else TRIAL
         where[k, FIRST] = first
         return all_finite
 
