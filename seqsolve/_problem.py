@@ -19,10 +19,10 @@ import numpy.typing as npt
 from seqsolve import _checks
 from seqsolve import jacobian as jacobians
 from seqsolve._tree import leaves, tree_map
-from seqsolve.backend import Array, Backend, FusedSteps
+from seqsolve.backend import Array, Backend, BindsElementSteps, FusedSteps
 from seqsolve.element import ElementStep, check_input
 from seqsolve.jacobian import Hutchinson, Structure
-from seqsolve.step import Bindable, Parametrised, Tree
+from seqsolve.step import Bindable, BoundStep, Parametrised, Tree
 
 Sequences = npt.NDArray[np.intp] | None
 """Indices of sequences; None for all of them."""
@@ -66,6 +66,8 @@ class Problem:
             step = step.with_params(moved)
         self.step: Any = step
         self.binds = isinstance(step, Bindable)
+        compiles = isinstance(step, ElementStep) and isinstance(self.backend, BindsElementSteps)
+        self._binder: Any = self.backend if compiles else None
         self._check_element_step()
         if jac_structure is None:
             jac_structure = getattr(step, "jac_structure", None)
@@ -196,6 +198,14 @@ class Problem:
     def bind(self, rows: slice, sequences: Sequences = None) -> BoundProblem:
         """Return the step with the input of some steps and sequences fixed."""
         return BoundProblem(self, self.input(rows, sequences))
+
+    def bound(self, x: Tree) -> BoundStep | None:
+        """Return the step with its input fixed, where it or the backend does that."""
+        if self._binder is not None:
+            compiled: BoundStep = self._binder.bind_step(self.step, x)
+            return compiled
+        bound: BoundStep | None = self.step.bind(x) if self.binds else None
+        return bound
 
     def blocks(self, window: int) -> Iterator[slice]:
         """Yield the windows in the order of time."""
@@ -356,7 +366,7 @@ class BoundProblem:
     def __init__(self, problem: Problem, x: Tree) -> None:
         self._problem = problem
         self.x = x
-        self._bound = problem.step.bind(x) if problem.binds else None
+        self._bound = problem.bound(x)
 
     def user_shape(self, y: Array) -> tuple[int, ...]:
         """Return the shape in which the user's functions see `y`."""
