@@ -306,7 +306,8 @@ class JacobiSweeps(Protocol):
         With a `block_size` above 1, blocks of so many positions are swept in
         order inside and all at once; what is solved takes its new values, and
         so does the rest of the block behind it. At the end, all blocks but
-        those that became exact one by one are swept position by position.
+        those that became exact one by one are swept position by position; so
+        they are once a value in one of them is not finite.
 
         A sequence ends with the window in which an exact value is not finite
         (that step is `stuck`) or `maxiter` sweeps do not suffice; that

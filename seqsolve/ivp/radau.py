@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve
-from seqsolve.ivp._method import Attempt, NDArray, Points, Pullback
+from seqsolve.ivp._implicit import ImplicitRungeKutta, ImplicitTape, linear_solve
+from seqsolve.ivp._method import Attempt, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
 
 _R = 6**0.5
@@ -59,12 +59,9 @@ class Radau(ImplicitRungeKutta):
         error = np.where(usable[:, None], error, np.nan)
         return Attempt(y_new, error, self._interpolant(at.y, Z))
 
-    def pull(self, rhs: RightHandSide, at: Points, c_bar: NDArray | None, w: NDArray) -> Pullback:
-        """Pull cotangents back through the stages, on which the interpolant rests."""
-        if c_bar is None:
-            return self.pull_step(rhs, at, w)
-        Z_bar = np.einsum("di,dmn->min", self._polynomials(), c_bar[1:])
-        return self.pull_stages(rhs, at, w + c_bar[0], Z_bar + self._last(w))
+    def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:
+        """Make the steps and keep their stages, on which the interpolants rest too."""
+        return ImplicitTape(self, rhs, at, self._polynomials())
 
     def _interpolant(self, y: NDArray, Z: NDArray) -> NDArray:
         """Return the coefficients of the cubics through the state and the three stages."""

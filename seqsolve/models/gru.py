@@ -468,12 +468,11 @@ def _values(unit: _GatedRecurrentUnit) -> tuple[Array | None, ...]:
 
 def _parameter(name: str, a: Any) -> Array:
     """Return a copy of a parameter; where the library allows, a read-only one."""
+    a = _checks.array(name, a)
     native = isinstance(a, np.ndarray) or not hasattr(a, "__array_function__")
     copy = np.array(a) if native else a.copy()
     if copy.dtype.kind in "iub":
         copy = copy.astype("float64")
-    if copy.dtype.kind not in "fc":
-        raise TypeError(f"`{name}` must be an array of numbers; got {a!r}.")
     if native:
         copy.flags.writeable = False
     return copy

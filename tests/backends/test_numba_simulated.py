@@ -18,7 +18,8 @@ TASKS = [
     ("sweeps",),
     ("gru",),
     ("chunks",),
-    ("faults",),
+    ("faults", "0", "2"),
+    ("faults", "1", "2"),
 ]
 
 

@@ -205,7 +205,7 @@ def test_failing_sequences_leave_the_others_alone(window):
 
 
 def test_stepping_finishes_only_what_failed():
-    gains = np.array([[4.0], [0.5]])
+    gains = np.array([[4.0], [0.0]])
 
     def f(y, x):
         return x * y * (1 - y)
@@ -317,6 +317,23 @@ def test_residual_at_rounding_level_is_named():
     assert solution.status is Status.MAXITER
     assert "at the level of rounding errors: raise `atol` or `rtol`" in solution.message
     assert solve(f, [1.0], 200, jac="cs", window=200, rtol=0, atol=1e-9).success
+
+
+def test_the_rounding_level_is_that_of_the_sequence_that_failed():
+    r = np.full((80, 2, 1), [[4.0], [0.0]])
+    solution = seqsolve.deer(
+        lambda y, x: x * y * (1 - y),
+        "cs",
+        r,
+        [[0.3], [0.3]],
+        window=40,
+        maxiter=10,
+        on_failure="return",
+    )
+    assert solution.status is Status.MAXITER
+    assert solution.converged_steps[0] < 40
+    assert solution.converged_steps[1] == 80
+    assert "rounding errors" not in solution.message
 
 
 # The Jacobian

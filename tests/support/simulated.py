@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import sys
 import warnings
+from contextlib import contextmanager
+from unittest import mock
 
 import numpy as np
 
@@ -11,6 +15,8 @@ import seqsolve
 from seqsolve import element_step
 from seqsolve.models import MultiHeadGRU
 from seqsolve.testing import check_backend, conformance_cases
+from seqsolve_numba import CudaBackend
+from seqsolve_numba.gpu import launch, linear
 
 
 def conformance(part, n_parts):
@@ -18,6 +24,12 @@ def conformance(part, n_parts):
     backend = seqsolve.get_backend("numba")
     assert backend.describe()["cuda"] == "simulated by Numba"
     check_backend(backend, conformance_cases()[int(part) :: int(n_parts)])
+
+
+def case(name):
+    """Return a case of the conformance suite as a check."""
+    (chosen,) = (c for c in conformance_cases() if c.name == name)
+    return chosen.run
 
 
 def step(y_prev, x, params, y_out):
@@ -108,73 +120,93 @@ def gru():
 
 
 def chunks():
-    """Cut time into chunks, in all structures and directions, as few sequences do."""
+    """Cut time into chunks, and those into chunks, in all structures and directions."""
+    for n_threads in (16, 100, 1000):
+        with mock.patch.object(launch, "n_resident", return_value=n_threads):
+            chunked("numba")
+
+
+def chunked(backend):
+    """Solve recurrences of few sequences; with two states, products do not commute."""
     rng = np.random.default_rng(0)
-    for shape in ((61, 1, 2), (61, 1, 1, 1), (61, 1, 2, 2), (60, 2, 3)):
+    for shape in ((61, 1, 2), (170, 1, 1, 1), (61, 1, 2, 2), (60, 2, 3), (130, 1, 3, 3)):
         A = 0.5 * rng.standard_normal(shape)
         b, y0 = rng.standard_normal(shape[:3]), rng.standard_normal(shape[1:3])
         for reverse in (False, True):
-            ours, core = (
-                seqsolve.linear_recurrence(A, b, y0, backend=name, reverse=reverse)
-                for name in ("numba", "numpy")
-            )
-            np.testing.assert_allclose(ours, core, 1e-10, 1e-12)
+            for start in (y0, None):
+                ours, core = (
+                    seqsolve.linear_recurrence(A, b, start, backend=name, reverse=reverse)
+                    for name in (backend, "numpy")
+                )
+                np.testing.assert_allclose(ours, core, 1e-10, 1e-12)
 
 
-def faults():
-    """Plant faults in kernels; each must show."""
-    from seqsolve_numba import CudaBackend
-    from seqsolve_numba.gpu import linear
-    from seqsolve_numba.gpu import newton as newton_kernels
-    from seqsolve_numba.gpu import sweeps as sweep_kernels
+def residuals(backend):
+    """Test as many positions as need several blocks; the first failure is in any of them."""
+    y = np.zeros((150, 2, 1))
+    for position in range(0, 150, 7):
+        fy = y.copy()
+        fy[position:, 1] = 2.0
+        fy[149, 1] = 3.0
+        first, largest = backend.residual_test(y, fy, 0.0, np.ones(1))
+        assert first.tolist() == [150, position]
+        assert largest.tolist() == [0.0, 3.0]
 
-    def case(name):
-        (chosen,) = (c for c in conformance_cases() if c.name == name)
-        return lambda backend: chosen.run(backend)
 
-    def nothing(*_):
-        return lambda *_: None
+#: What is wrong with a kernel: its module, the function that builds it, what it says and what it
+#: should not say, and the check that must fail.
+FAULTS = (
+    ("newton", "_build", "carry(ends, products, (front - base) // length, column)", "pass", newton),
+    ("newton", "_compose", "product[i, m] = column[i]", "pass", newton),
+    ("newton", "_passes", "return largest, passed", "return 0.0, True", newton),
+    ("sweeps", "_test", "return largest, passed", "return 0.0, True", sweeps),
+    ("sweeps", "_evaluate", "argument(x, t, k)", "argument(x, max(t - 1, 0), k)", sweeps),
+    ("sweeps", "_sweep_blocks", "low + inner, size", "low + inner - 1, size", sweeps),
+    ("linear", "_chunks", "range(c * length, (c + 1) * length)", "range(0)", chunked),
+    ("linear", "_chunks", "(c + 1) * length)", "(c + 1) * length - 1)", chunked),
+    ("linear", "_chunks", "state[m] = 1", "state[m] = 1 + (c == 3)", chunked),
+    ("linear", "_chunks", "affine and c == 0", "False", chunked),
+    ("linear", "_solve", "starts[c, k, low + i]", "starts[max(c - 1, 0), k, low + i]", chunked),
+    ("linear", "_solve", "fresh and t == 0", "fresh and t % length == 0", chunked),
+    ("linear", "_residual", "+ cuda.threadIdx.x", "+ cuda.threadIdx.x + 1", residuals),
+    ("linear", "_residual", "cuda.gridDim.y *", "2 * cuda.gridDim.y *", residuals),
+    ("linear", "_residual", "r < np.inf", "True", case("residual_test-nan-fails")),
+)
 
-    def all_pass(program):
-        return lambda old, image, rtol, atol: (0.0, True)
 
-    def next_input(program):
-        def evaluate(x, params, state, t, k, image):
-            program.step(state, program.argument(x, min(t + 1, len(x) - 1), k), params, image)
-
-        return evaluate
-
-    def nan_passes(y, fy, rtol, atol, first, largest):
-        return None
-
-    planted = (
-        (newton_kernels, "_carry", nothing, newton),
-        (newton_kernels, "_compose", nothing, newton),
-        (newton_kernels, "_passes", lambda p: lambda *_: (0.0, True), newton),
-        (sweep_kernels, "_test", all_pass, case("sweep_windows-iterates-dense")),
-        (sweep_kernels, "_evaluate", next_input, sweeps),
-        (sweep_kernels, "_sweep_blocks", nothing, sweeps),
-        (linear, "_carries", nothing, case("linear_recurrence-dense")),
-        (linear, "_chunks", nothing, case("newton_update-diagonal-update")),
-        (linear, "_residual", nan_passes, case("residual_test-nan-fails")),
-    )
-    for module, name, fault, check in planted:
-        original = getattr(module, name)
-        _forget(linear)
-        setattr(module, name, fault)
-        try:
+def faults(part, n_parts):
+    """Plant faults in kernels; each must show, and nothing else."""
+    with mock.patch.object(launch, "n_resident", return_value=100):
+        for check in {fault[-1] for fault in FAULTS}:
             check(CudaBackend())
-        except AssertionError:
-            pass
-        else:
-            raise AssertionError(f"A fault in {module.__name__}.{name} does not show.")
-        finally:
-            setattr(module, name, original)
-            _forget(linear)
-        check(CudaBackend())
+        for module, function, right, wrong, check in FAULTS[int(part) :: int(n_parts)]:
+            with planted(
+                importlib.import_module(f"seqsolve_numba.gpu.{module}"), function, right, wrong
+            ):
+                try:
+                    check(CudaBackend())
+                except AssertionError:
+                    continue
+            raise AssertionError(f"{wrong!r} for {right!r} in {module}.{function} does not show.")
 
 
-def _forget(linear):
+@contextmanager
+def planted(module, name, right, wrong):
+    """Replace a text in the source of a function, once it is made sure that it is there."""
+    function = getattr(module, name)
+    source = inspect.getsource(function)
+    assert right in source, (name, right)
+    namespace = {}
+    exec(source.replace(right, wrong), vars(module), namespace)
+    _forget()
+    try:
+        with mock.patch.object(module, name, namespace[name]):
+            yield
+    finally:
+        _forget()
+
+
+def _forget():
     linear._Kernels.of.cache_clear()
     linear._residual_kernel.cache_clear()
 

@@ -229,14 +229,12 @@ class Body(Expressions):
             self.fail(node, "Only variables and elements can be set.")
 
     def _set(self, node: ast.AST, name: str, value: Value) -> None:
-        kind: Type | None = value.type if self._times_set[name] == 1 else _widened(value.type)
+        kind = value.type if self._times_set[name] == 1 else _widened(value.type)
         if name in self.variables:
-            kind = joined(self.variables[name], kind)
-            if kind is None:
-                self.fail(
-                    node, f"`{name}` is {value.type} here and {self.variables[name]} elsewhere."
-                )
-        assert kind is not None
+            common = joined(self.variables[name], kind)
+            if common is None:
+                self.fail(node, f"`{name}` is {kind} here and {self.variables[name]} elsewhere.")
+            kind = common
         self.variables[name] = self.names[name] = kind
         self.unset -= {name}
         if isinstance(kind, Nothing):

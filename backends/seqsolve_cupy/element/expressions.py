@@ -172,7 +172,8 @@ class Expressions:
                     f"An array from outside has 1 to {_LARGEST_CONSTANT} numbers; "
                     f"got {value.size}. Make it one of `params`.",
                 )
-            return self.unit.constant(value)
+            constant: Value = self.unit.constant(value)
+            return constant
         return Value(Static(value), "Nothing{}")
 
     def _tuple(self, items: list[Value]) -> Value:
@@ -557,7 +558,8 @@ class Expressions:
             self.expression(a) if name in given else self.python(node, a)
             for name, a in bound.arguments.items()
         ]
-        return self.unit.call(self, node, function, values)
+        called: Value = self.unit.call(self, node, function, values)
+        return called
 
 
 def variable(name: str) -> str:

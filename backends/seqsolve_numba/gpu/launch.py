@@ -26,6 +26,7 @@ SPAN = 4 if simulated() else 32
 SHARED = 40 * 1024
 
 Function = Callable[..., Any]
+Grid = int | tuple[int, int]
 
 
 def device_function(function: Function) -> Any:
@@ -47,14 +48,14 @@ def kernel(function: Function) -> Any:
     return cuda.jit(function)
 
 
-def run(compiled: Any, n_blocks: int, n_threads: int, *arguments: Any) -> None:
+def run(compiled: Any, grid: Grid, n_threads: int, *arguments: Any) -> None:
     """Launch a kernel on the stream that CuPy uses; arrays are shared, not copied."""
-    if n_blocks == 0:
+    if grid == 0:
         return
     launcher = (
-        compiled[n_blocks, n_threads]
+        compiled[grid, n_threads]
         if simulated()
-        else _launcher(compiled, n_blocks, n_threads, _stream_handle())
+        else _launcher(compiled, grid, n_threads, _stream_handle())
     )
     launcher(*(_shared(a) for a in arguments))
 
@@ -125,6 +126,11 @@ def n_resident() -> int:
     return int(device.MULTIPROCESSOR_COUNT * device.MAX_THREADS_PER_MULTI_PROCESSOR)
 
 
+def blocks_each(n_batch: int, most: int) -> int:
+    """Return how many blocks work on a sequence, at most `most`, so that all fill the device."""
+    return max(1, min(most, n_resident() // (TEAM * n_batch)))
+
+
 def describe() -> str:
     """Return the device in words."""
     if simulated():
@@ -135,12 +141,12 @@ def describe() -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _launcher(compiled: Any, n_blocks: int, n_threads: int, stream_handle: int) -> Any:
+def _launcher(compiled: Any, grid: Grid, n_threads: int, stream_handle: int) -> Any:
     """Return a kernel with its grid, without Numba's warning that a grid is small."""
     stream = cuda.external_stream(stream_handle) if stream_handle else 0
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Grid size")
-        return compiled[n_blocks, n_threads, stream]
+        return compiled[grid, n_threads, stream]
 
 
 def _stream_handle() -> int:

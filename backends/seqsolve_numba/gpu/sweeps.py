@@ -96,8 +96,8 @@ def _build(program: Program) -> Any:
             first, count, unverified = 0, 0, size
             ordered, finite, largest = inner > 1, True, 0.0
             while True:
-                if first == size and ordered:
-                    first, ordered = unverified, False
+                if ordered and (first == size or (not finite and first >= unverified)):
+                    first, ordered, finite = unverified, False, True
                 if first == size or not finite or count == maxiter:
                     break
                 depth = 1 if ordered else min(most, maxiter - count)
