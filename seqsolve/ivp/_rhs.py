@@ -325,7 +325,10 @@ def _at(lane: NDArray | None, i: int) -> Any:
 def displacement(y: NDArray, relative: float) -> NDArray:
     """Return how far to move each component, from its own size and its size elsewhere."""
     size = np.abs(y)
-    typical = 1e-3 * np.median(np.where(np.isfinite(size), size, 0), axis=0) if len(y) else 0.0
-    size = np.maximum(size, typical)
-    h: NDArray = relative * np.where((size > 0) & np.isfinite(size), size, 1.0)
+    finite = np.isfinite(size)
+    middle = len(y) // 2
+    if len(y):
+        median = np.partition(np.where(finite, size, 0), middle, axis=0)[middle]
+        size = np.maximum(size, 1e-3 * median)
+    h: NDArray = relative * np.where((size > 0) & finite, size, 1.0)
     return h
