@@ -85,8 +85,8 @@ def _build(special: Specialization) -> KernelSource:
                 unverified, ordered, finite = size, inner > 1, True
                 largest = zero
                 while True:
-                    if first == size and ordered:
-                        first, ordered = unverified, False
+                    if ordered and (first == size or (not finite and first >= unverified)):
+                        first, ordered, finite = unverified, False, True
                     if first == size or not finite or count == maxiter:
                         break
                     front, change = sweep(
