@@ -121,7 +121,8 @@ def _run_up_once(
     y = np.empty((length + 1, n_pieces, guess.size), guess.dtype)
     y[0] = guess
     advance(_pieces(x[size - length :], length, size, n_pieces), y)
-    return y[-1]
+    ends: NDArray = y[-1]
+    return ends
 
 
 def _pieces(a: NDArray, size: int, apart: int, n_pieces: int) -> NDArray:
