@@ -137,7 +137,7 @@ def value_and_grad(
     if chunk is not None:
         chunk = _checks.integer("chunk", chunk, 1)
     home = _checks.choose_backend(backend, x=x, params=getattr(model, "params", None))
-    clean = record(model, loss, x, target, home, quiet_pass(noise))
+    clean = record(model, loss, x, target, home, quiet_pass(noise, home))
     return _Estimator(clean, loss, noise, home, chunk).estimate()
 
 
@@ -275,7 +275,7 @@ class _Estimator:
 
     def _chunk_losses(self, noisy: list[int], part: range, sign: float) -> Array:
         clean, first = self.clean, noisy[0]
-        quiet = quiet_pass(self.noise)
+        quiet = quiet_pass(self.noise, self.backend)
         flow: Any = None
         for i in range(first, len(clean.layers)):
             layer, p = clean.layers[i], quiet
