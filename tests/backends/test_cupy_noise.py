@@ -225,3 +225,21 @@ def test_a_sparse_adjacency_of_scipy_is_refused_in_words():
     x, labels = np.ones((4, 2)), np.zeros(4, int)
     with pytest.raises(TypeError, match=r"`adjacency` must be of cupy, .*got SciPy's"):
         lr.value_and_grad(model, lr.cross_entropy, lr.Noise(0.1, 4), x, labels, backend="cupy")
+
+
+def test_estimates_run_on_the_device_of_their_arrays():
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("there is one device")
+    model = MLP.random((3, 4, 2), rng=0)
+    x, labels = np.ones((5, 3)), np.zeros(5, int)
+    what = lr.mixed(0.1, 4)
+    with cupy.cuda.Device(1):
+        there = [{k: cupy.asarray(v) for k, v in p.items()} for p in model.params]
+        data = cupy.asarray(x), cupy.asarray(labels)
+    moved = model.with_params(there)
+    for estimate in (
+        lr.value_and_grad(moved, lr.cross_entropy, what, *data),
+        lr.backpropagate(moved, lr.cross_entropy, *data),
+    ):
+        assert int(estimate.grads[0]["weight"].device) == 1
+    assert int(lr.perturb(data[0], what).device) == 1
