@@ -30,6 +30,7 @@ __all__ = [
     "Capabilities",
     "FusedOutcome",
     "FusedSteps",
+    "HalfProducts",
     "JacobiSweeps",
     "Placed",
     "available_backends",
@@ -168,6 +169,23 @@ class Placed(Protocol):
 
         `arrays` are the backend's own, those that the user passed. Raises
         ValueError if they live on different devices.
+        """
+        ...
+
+
+@runtime_checkable
+class HalfProducts(Protocol):
+    """What a backend offers besides, if its hardware multiplies half-precision matrices.
+
+    Optional: without it, likelihood-ratio gradients with products in half
+    precision round the operands and multiply them as they are.
+    """
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """Return ``a @ b``, with the operands rounded to float16, and sums in float32 at least.
+
+        `a` has shape ``(m, k)``, `b` shape ``(k, n)``, of one real dtype, any
+        strides; the result has that dtype.
         """
         ...
 
