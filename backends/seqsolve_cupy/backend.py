@@ -13,10 +13,11 @@ import numpy.typing as npt
 from seqsolve.backend import Array
 from seqsolve.portable import PortableBackend
 from seqsolve_cupy import cyclic_reduction, memory, newton, recurrence, residual, wide
+from seqsolve_cupy.element.steps import ElementSteps
 from seqsolve_cupy.placement import common_device
 
 
-class CupyBackend(PortableBackend):
+class CupyBackend(ElementSteps, PortableBackend):
     """CuPy arrays on NVIDIA GPUs; the primitives are kernels on the current stream.
 
     Each runs on the device of its arguments. What comes from the host goes to
@@ -24,7 +25,8 @@ class CupyBackend(PortableBackend):
     """
 
     def __init__(self) -> None:
-        super().__init__("cupy", cupy)
+        ElementSteps.__init__(self)
+        PortableBackend.__init__(self, "cupy", cupy)
 
     def describe(self) -> Mapping[str, str]:
         """Return the versions and the current device."""

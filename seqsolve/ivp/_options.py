@@ -108,6 +108,19 @@ def _numbers(name: str, value: Any) -> NDArray:
         raise type(error)(f"`{name}` must be numbers; got {value!r}.") from None
 
 
+def sparsity(value: Any, n: int) -> NDArray | None:
+    """Return where the Jacobian may differ from zero, if that was given."""
+    if value is None:
+        return None
+    pattern = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+    if pattern.shape != (n, n):
+        raise ValueError(
+            f"`jac_sparsity` must have shape {(n, n)}, as `y0` has {n} states; got {pattern.shape}."
+        )
+    nonzero: NDArray = pattern != 0
+    return nonzero
+
+
 def first_step(value: Any, length: float) -> float | None:
     """Return the size of the first step to try, if one was given."""
     if value is None:

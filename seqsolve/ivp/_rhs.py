@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from seqsolve.backend import Backend, get_backend
 from seqsolve.ivp._arguments import Arguments
+from seqsolve.ivp._columns import Columns
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
@@ -41,6 +42,8 @@ class RightHandSide:
         The matrix in front of the derivatives.
     backend : Backend
         Whose arrays the functions take and return. Everything here is NumPy's.
+    pattern : ndarray of bool, shape (n, n), or None
+        Where the Jacobian may differ from zero.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class RightHandSide:
         arguments: Arguments | None = None,
         mass: NDArray | None = None,
         backend: Backend | None = None,
+        pattern: NDArray | None = None,
     ) -> None:
         self.n, self.dtype = y0.shape[0], y0.dtype
         self.nfev = self.njev = self.nlu = self.depth = 0
@@ -59,8 +63,11 @@ class RightHandSide:
         self.mass = mass
         self.backend = get_backend("numpy") if backend is None else backend
         self._fun, self._jac, self._central = fun, jac, mass is not None
+        self._columns = Columns(self.n, pattern)
         with np.errstate(all="ignore"):
             self._probe_functions(t_span, y0)
+            if pattern is not None and jac is None:
+                self._check_pattern(t_span[0], y0)
 
     def _probe_functions(self, t_span: tuple[float, float], y0: NDArray) -> None:
         ahead = np.clip(t_span[1] - t_span[0], -1, 1)
@@ -85,11 +92,29 @@ class RightHandSide:
         elif self._jac is not None:
             self._jac = self._matrix(self._jac)
 
-    def renewed(self, *, central: bool = False) -> RightHandSide:
-        """Return the same with counts of its own, perhaps with central differences."""
+    def _check_pattern(self, t: float, y0: NDArray) -> None:
+        """Compare the Jacobian with a change in all directions at once."""
+        lane = None if y0.ndim == 1 else np.zeros(1, int)
+        y = y0[None] if lane is None else y0[:, 0][None]
+        signs = np.where(np.random.default_rng(0).random(self.n) < 0.5, -1.0, 1.0)
+        move = signs * displacement(y, float(np.finfo(float).eps) ** 0.5)
+        times = np.array([t, t])
+        f, moved = self(
+            times, np.concatenate([y, y + move]), None if lane is None else lane[[0, 0]]
+        )
+        wanted = moved - f
+        found = self.jacobian(times[:1], y, f[None], lane)[0] @ move[0]
+        off = np.abs(found - wanted)
+        if (off > 1e-3 * np.abs(wanted).max() + 1e-12 * np.abs(f).max()).any():
+            raise ValueError(
+                "`jac_sparsity` must be nonzero wherever the Jacobian of `fun` is; at the initial "
+                f"state derivative {int(off.argmax())} depends on more states than it says."
+            )
+
+    def renewed(self) -> RightHandSide:
+        """Return the same with counts of its own."""
         other = copy(self)
         other.nfev = other.njev = other.nlu = other.depth = 0
-        other._central = central or self._central
         return other
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
@@ -160,28 +185,28 @@ class RightHandSide:
         self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None, central: bool
     ) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians by differences, in one call."""
-        n = y.shape[1]
         self.depth += 1
         relative = np.finfo(float).eps ** (1 / 3 if central else 1 / 2)
         h = displacement(y, relative)
         if self.mass is not None:
             # Algebraic equations add small variables to large ones, which hide smaller changes.
             h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
-        moved = y[:, None, :] + np.eye(n) * h[:, None, :]
+        columns = self._columns
+        moved = columns.displaced(y, h)
+        k = moved.shape[1]
         if central:
-            back = y[:, None, :] - np.eye(n) * h[:, None, :]
-            h = np.einsum("mii->mi", moved) - np.einsum("mii->mi", back)
-            values = self._grid(t, np.concatenate([y[:, None], moved, back], axis=1), lane)
-            change = values[:, 1 : n + 1] - values[:, n + 1 :]
-            f = values[:, 0]
+            back = columns.displaced(y, -h)
+            here = [] if f is not None else [y[:, None]]
+            values = self._grid(t, np.concatenate([moved, back, *here], axis=1), lane)
+            change = values[:, :k] - values[:, k : 2 * k]
+            f = values[:, -1] if f is None else f
+            return f, columns.jacobian(change, columns.own(moved) - columns.own(back))
+        if f is None:
+            values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
+            f, change = values[:, 0], values[:, 1:] - values[:, :1]
         else:
-            h = np.einsum("mii->mi", moved) - y
-            if f is None:
-                values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
-                f, change = values[:, 0], values[:, 1:] - values[:, :1]
-            else:
-                change = self._grid(t, moved, lane) - f[:, None]
-        return f, (change / h[:, :, None]).swapaxes(-1, -2)
+            change = self._grid(t, moved, lane) - f[:, None]
+        return f, columns.jacobian(change, columns.own(moved) - y)
 
     def _grid(self, t: NDArray, points: NDArray, lane: NDArray | None) -> NDArray:
         """Return the derivatives at points ``(m, k, n)``, all of a row at one time."""
@@ -300,7 +325,10 @@ def _at(lane: NDArray | None, i: int) -> Any:
 def displacement(y: NDArray, relative: float) -> NDArray:
     """Return how far to move each component, from its own size and its size elsewhere."""
     size = np.abs(y)
-    typical = 1e-3 * np.median(np.where(np.isfinite(size), size, 0), axis=0) if len(y) else 0.0
-    size = np.maximum(size, typical)
-    h: NDArray = relative * np.where((size > 0) & np.isfinite(size), size, 1.0)
+    finite = np.isfinite(size)
+    middle = len(y) // 2
+    if len(y):
+        median = np.partition(np.where(finite, size, 0), middle, axis=0)[middle]
+        size = np.maximum(size, 1e-3 * median)
+    h: NDArray = relative * np.where((size > 0) & finite, size, 1.0)
     return h

@@ -52,6 +52,7 @@ def solve_ivp(
     rtol: Any = 1e-3,
     atol: Any = 1e-6,
     jac: Any = None,
+    jac_sparsity: Any = None,
     first_step: float | None = None,
     max_step: float = np.inf,
     mass: Any = None,
@@ -114,6 +115,10 @@ or Method
         ``jac(t, y)``, the derivatives of `fun` with respect to `y`, of shape
         ``(n, n)``, or with a last axis for many points; or a constant matrix.
         By default forward differences.
+    jac_sparsity : array_like or sparse matrix, shape (n, n), optional
+        Nonzero where the Jacobian may be. Then differences displace many
+        states together: for a banded Jacobian as many evaluations as it has
+        diagonals, however large `n` is.
     first_step : float, optional
         The first step to try for the crude trajectory.
     max_step : float
@@ -186,7 +191,8 @@ or Method
     first = _options.first_step(first_step, abs(end - start))
     relative, absolute = _options.tolerances(rtol, atol, len(state))
     matrix = mass_matrix(mass, len(state), state.dtype, scheme)
-    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home)
+    pattern = _options.sparsity(jac_sparsity, len(state))
+    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home, pattern)
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     with np.errstate(all="ignore"):

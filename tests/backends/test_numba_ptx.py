@@ -88,9 +88,11 @@ def test_steps_compile_for_both_architectures(backend, compiler):
     backend.march(cell, x, y)
     backend.sweep_windows(cell, x, y, block_size=3, **options)
     backend.newton_windows(cell, x, y, guessed=True, scale=1.0, **options)
+    x, y = np.zeros((400, 1, 2), "float32"), np.zeros((401, 1, 2), "float32")
+    backend.sweep_windows(cell, x, y, block_size=3, **{**options, "window": 400})
     assert set(compiler.compiled) == {
         (name, architecture)
-        for name in ("march", "sweeps", "newton")
+        for name in ("march", "sweeps", "sweep", "judge", "newton")
         for architecture in ((8, 0), (9, 0))
     }
     for ptx in compiler.compiled.values():

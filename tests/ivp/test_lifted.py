@@ -22,11 +22,8 @@ class Borrowed(Method):
     def linearize(self, rhs, at):
         return METHODS["RK4"]().linearize(rhs, at)
 
-    def pull(self, rhs, at, theta, w):
-        return METHODS["RK4"]().pull(rhs, at, theta, w)
-
-    def pull_step(self, *args):
-        return METHODS["RK4"]().pull_step(*args)
+    def recorded(self, rhs, at):
+        return METHODS["RK4"]().recorded(rhs, at)
 
 
 SCHEMES = {**METHODS, "Borrowed": Borrowed}
