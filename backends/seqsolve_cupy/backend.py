@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from seqsolve.backend import Array
 from seqsolve.portable import PortableBackend
-from seqsolve_cupy import cyclic_reduction, memory, newton, recurrence, residual, wide
+from seqsolve.random import NoiseStream
+from seqsolve_cupy import cyclic_reduction, memory, newton, noise, recurrence, residual, wide
 from seqsolve_cupy.element.steps import ElementSteps
 from seqsolve_cupy.placement import common_device
 
@@ -106,6 +107,16 @@ class CupyBackend(ElementSteps, PortableBackend):
                 newton.newton_update(A, fy, y)
             else:
                 super().newton_update(A, fy, y, method=method)
+
+    def add_noise(self, z: Array, sigma: float, stream: NoiseStream, copies: range) -> Array:
+        """Return ``z + sigma eps``; see `seqsolve.random.add_noise`."""
+        with common_device(z, stream.table):
+            return noise.add_noise(z, sigma, stream, copies)
+
+    def weigh_noise(self, weights: Array, stream: NoiseStream, copies: range, out: Array) -> None:
+        """Add ``sum_k weights[k] eps[k]`` to `out`; see `seqsolve.random.weigh_noise`."""
+        with common_device(weights, stream.table, out):
+            noise.weigh_noise(weights, stream, copies, out)
 
 
 def _dotted(version: int) -> str:
