@@ -6,14 +6,17 @@ import time
 from typing import Any
 
 from cupy._memory import TOTAL_BYTES, current_device, pool, set_current_device
-from cupy.cuda import compiler, driver, memory, runtime
+from cupy.cuda import compiler, cublas, driver, memory, runtime
+from cupy.cuda.cublas import get_cublas_handle
 
 __all__ = [
     "Device",
     "Event",
     "Stream",
     "compiler",
+    "cublas",
     "driver",
+    "get_cublas_handle",
     "get_current_stream",
     "get_elapsed_time",
     "is_available",

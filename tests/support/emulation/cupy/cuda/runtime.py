@@ -26,6 +26,8 @@ ATTRIBUTES = {
     "ConcurrentKernels": 1,
 }
 
+CUDA_R_32F, CUDA_R_16F = 0, 2
+
 
 class CUDARuntimeError(RuntimeError):
     """As `cupy.cuda.runtime.CUDARuntimeError`."""
