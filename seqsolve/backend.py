@@ -264,7 +264,8 @@ class FusedSteps(Protocol):
 
         `y` is ``(n_steps + 1, n_batch, n_state)``; ``y[0]`` is given, and
         receives the trajectory. With `guessed`, ``y[1:]`` is the first
-        iterate, else every window starts from its initial state throughout.
+        iterate. Without, the first iterate is the backend's to choose: each
+        window's initial state throughout, or better.
         The step's Jacobian is multiplied by `scale`. Iterates, test and
         repair are those of `residual_test` and `newton_update`; the steps
         that meet the tolerance are not updated again. A sequence ends with
