@@ -146,8 +146,9 @@ def test_recurrent_networks_learn_texts(tmp_path, cell):
         ]
         rows = [f'"{label + 1}","{text}",""' for label, text in zip(labels, words, strict=True)]
         (tmp_path / f"ag_news_{split}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    task = tasks._news(f"small {cell}", tmp_path, cell=cell, copies=16, n_steps=8, n_embedding=8)
-    task = replace(task, batch_size=20, learning_rate=0.02)
+    task = tasks.ag_news(tmp_path, cell=cell, n_steps=8, n_embedding=8)
+    assert task.name == f"ag-news-{cell}"
+    task = replace(task, batch_size=20, learning_rate=0.02, copies=16)
     before = task.model(0)
     run = training.fit(task, "lr-m")
     assert run.accuracy > 0.75

@@ -51,13 +51,13 @@ def getDevice() -> int:
     return current_device()
 
 
-def setDevice(number: int) -> None:
-    check_device(number)
-    set_current_device(number)
+def setDevice(device: int) -> None:
+    check_device(device)
+    set_current_device(device)
 
 
-def getDeviceProperties(number: int) -> dict[str, Any]:
-    check_device(number)
+def getDeviceProperties(device: int) -> dict[str, Any]:
+    check_device(device)
     return {
         "name": b"emulated on the host",
         "totalGlobalMem": TOTAL_BYTES,
@@ -91,5 +91,5 @@ def deviceSynchronize() -> None:
     """Return at once: nothing runs."""
 
 
-def deviceCanAccessPeer(device: int, peer: int) -> int:
+def deviceCanAccessPeer(device: int, peerDevice: int) -> int:
     return 0
