@@ -9,9 +9,10 @@ import numpy as np
 
 from seqsolve import _checks
 from seqsolve import jacobian as jacobians
-from seqsolve.backend import Array
+from seqsolve.backend import Array, BindsElementSteps
+from seqsolve.element import ElementStep
 from seqsolve.jacobian import Hutchinson, Structure
-from seqsolve.step import Tree
+from seqsolve.step import BoundStep, Tree
 
 if TYPE_CHECKING:
     from seqsolve._problem import Problem
@@ -23,7 +24,7 @@ class BoundProblem:
     def __init__(self, problem: Problem, x: Tree) -> None:
         self._problem = problem
         self.x = x
-        self._bound = problem.step.bind(x) if problem.binds else None
+        self._bound = _bound_step(problem, x)
 
     def user_shape(self, y: Array) -> tuple[int, ...]:
         """Return the shape in which the user's functions see `y`."""
@@ -137,3 +138,12 @@ class BoundProblem:
                 f"got {tuple(fy.shape)}{given}."
             )
         return fy if problem.batch else fy[:, None]
+
+
+def _bound_step(problem: Problem, x: Tree) -> BoundStep | None:
+    """Return the step with its input fixed, where the backend or the step itself does that."""
+    step, backend = problem.step, problem.backend
+    if isinstance(step, ElementStep) and isinstance(backend, BindsElementSteps):
+        return backend.bind_step(step, x)
+    bound: BoundStep | None = step.bind(x) if problem.binds else None
+    return bound

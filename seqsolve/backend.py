@@ -19,15 +19,18 @@ from seqsolve import _registry
 
 if TYPE_CHECKING:
     from seqsolve.element import ElementStep
+    from seqsolve.step import BoundStep
 
 __all__ = [
     "Array",
     "Backend",
     "BackendStatus",
     "BackendUnavailableError",
+    "BindsElementSteps",
     "Capabilities",
     "FusedOutcome",
     "FusedSteps",
+    "HalfProducts",
     "JacobiSweeps",
     "Placed",
     "available_backends",
@@ -170,6 +173,23 @@ class Placed(Protocol):
         ...
 
 
+@runtime_checkable
+class HalfProducts(Protocol):
+    """What a backend offers besides, if its hardware multiplies half-precision matrices.
+
+    Optional: without it, likelihood-ratio gradients with products in half
+    precision round the operands and multiply them as they are.
+    """
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """Return ``a @ b``, with the operands rounded to float16, and sums in float32 at least.
+
+        `a` has shape ``(m, k)``, `b` shape ``(k, n)``, of one real dtype, any
+        strides; the result has that dtype.
+        """
+        ...
+
+
 class FusedOutcome(NamedTuple):
     """What became of the windows of a fused solve.
 
@@ -200,7 +220,7 @@ class FusedOutcome(NamedTuple):
 class FusedSteps(Protocol):
     """What a backend offers besides, if it compiles element steps.
 
-    Optional: the solvers ask whether a backend has these three methods, and
+    Optional: the solvers ask whether a backend has these four methods, and
     use them for steps that are an :class:`seqsolve.ElementStep`, its
     parameters on the backend already. `x` is None or ``(n_steps, n_batch or
     1, *item)``. A step that cannot be compiled raises
@@ -214,6 +234,10 @@ class FusedSteps(Protocol):
 
         `n_jacobian` is the number of Jacobian entries per step and sequence.
         """
+        ...
+
+    def fuses(self, step: ElementStep, dtype: Any) -> bool:
+        """Return whether `newton_windows` takes the step; else its iterations run on arrays."""
         ...
 
     def march(self, step: ElementStep, x: Array | None, y: Array) -> None:
@@ -240,12 +264,30 @@ class FusedSteps(Protocol):
 
         `y` is ``(n_steps + 1, n_batch, n_state)``; ``y[0]`` is given, and
         receives the trajectory. With `guessed`, ``y[1:]`` is the first
-        iterate, else every window starts from its initial state throughout.
+        iterate. Without, the first iterate is the backend's to choose: each
+        window's initial state throughout, or better.
         The step's Jacobian is multiplied by `scale`. Iterates, test and
         repair are those of `residual_test` and `newton_update`; the steps
         that meet the tolerance are not updated again. A sequence ends with
         the window that fails: that window's last iterate stays, and its last
         state is repeated behind it.
+        """
+        ...
+
+
+@runtime_checkable
+class BindsElementSteps(Protocol):
+    """What a backend offers besides, if element steps on arrays run compiled there.
+
+    Optional: the solvers ask whether a backend has this method, and use it
+    wherever they evaluate an element step at many positions.
+    """
+
+    def bind_step(self, step: ElementStep, x: Array | None) -> BoundStep:
+        """Return the step with its input fixed.
+
+        `x` has the leading axes of the states, or 1 in their place, then those
+        of an item. Parameters are on the backend already.
         """
         ...
 

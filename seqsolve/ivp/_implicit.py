@@ -104,8 +104,7 @@ class ImplicitRungeKutta(Method):
         """Return ``I x mass - h A J``, of shape ``(m, s n, s n)``."""
         m, s, n = J.shape[:3]
         blocks = np.einsum("ij,mjkl->mikjl", self.A, J) * h[:, None, None, None, None]
-        mass = np.eye(n) if rhs.mass is None else rhs.mass
-        matrix: NDArray = np.kron(np.eye(s), mass) - blocks.reshape(m, s * n, s * n)
+        matrix: NDArray = stage_masses(rhs, s) - blocks.reshape(m, s * n, s * n)
         return matrix
 
     @staticmethod
@@ -161,6 +160,11 @@ class ImplicitTape(Tape):
         back = np.einsum("mikl,mik->ml", self._J, F_bar)
         t, points, lane = self._places
         return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)
+
+
+def stage_masses(rhs: RightHandSide, s: int) -> NDArray:
+    """Return the matrix in front of the increments of all stages, ``(s n, s n)``."""
+    return np.eye(s * rhs.n) if rhs.mass is None else np.kron(np.eye(s), rhs.mass)
 
 
 def linear_solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:

@@ -37,6 +37,8 @@ class Radau(ImplicitRungeKutta):
     )
     c = np.array([(4 - _R) / 10, (4 + _R) / 10, 1])
     e = np.array([-13 - 7 * _R, -13 + 7 * _R, -1]) / 3
+    #: Coefficients, from degree 1, of the polynomials that are 1 at one stage and 0 at the others.
+    polynomials = np.linalg.inv(c[:, None] ** np.arange(1, 4))
     gamma = 3 + 3 ** (2 / 3) - 3 ** (1 / 3)
 
     def attempt(
@@ -61,12 +63,8 @@ class Radau(ImplicitRungeKutta):
 
     def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:
         """Make the steps and keep their stages, on which the interpolants rest too."""
-        return ImplicitTape(self, rhs, at, self._polynomials())
+        return ImplicitTape(self, rhs, at, self.polynomials)
 
     def _interpolant(self, y: NDArray, Z: NDArray) -> NDArray:
         """Return the coefficients of the cubics through the state and the three stages."""
-        return np.concatenate([y[None], np.tensordot(self._polynomials(), Z, (1, 1))])
-
-    def _polynomials(self) -> NDArray:
-        """Return the coefficients, from degree 1, of the polynomials that are 1 at one stage."""
-        return np.linalg.inv(self.c[:, None] ** np.arange(1, 4))
+        return np.concatenate([y[None], np.tensordot(self.polynomials, Z, (1, 1))])

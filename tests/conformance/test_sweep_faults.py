@@ -20,6 +20,9 @@ class Sweeping(PortableBackend):
     def element_window(self, step, *, n_steps, n_batch, n_jacobian, dtype):
         return 1
 
+    def fuses(self, step, dtype):
+        return True
+
     def march(self, step, x, y):
         for t in range(len(y) - 1):
             y[t + 1] = step(y[t], None if x is None else x[t])

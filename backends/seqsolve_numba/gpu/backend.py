@@ -108,11 +108,15 @@ class CudaBackend(PortableBackend):
     ) -> int:
         """Return 1 where the sequences alone fill the device, else some steps for each thread."""
         launch, newton = _kernels().launch, _kernels().newton
-        fills = n_batch >= launch.n_resident()
-        if fills or not newton.fits(step.n_state, n_jacobian // step.n_state):
+        width = n_jacobian // step.n_state
+        if n_batch >= launch.n_resident() or not newton.fits(step.n_state, width):
             return 1
-        window: int = max(1, min(n_steps, 8 * launch.TEAM))
+        window: int = newton.default_window(step.n_state, width, n_batch, n_steps)
         return window
+
+    def fuses(self, step: Any, dtype: Any) -> bool:
+        """Return whether a step's linear map fits in a block's shared memory."""
+        return bool(_kernels().newton.fits(step.n_state, step.jac_structure.width(step.n_state)))
 
     def march(self, step: Any, x: Array | None, y: Array) -> None:
         """Step through time, a thread for each sequence."""
@@ -132,7 +136,7 @@ class CudaBackend(PortableBackend):
         scale: float,
         window: int,
     ) -> FusedOutcome:
-        """Solve one window after the other by Newton's method, a block for each sequence."""
+        """Solve one window after the other by Newton's method: a block for each, or many."""
         outcome: FusedOutcome = self._run(
             _kernels().newton.newton_windows,
             step,
@@ -160,7 +164,7 @@ class CudaBackend(PortableBackend):
         window: int,
         block_size: int,
     ) -> FusedOutcome:
-        """Solve one window after the other by Jacobi sweeps, a block for each sequence."""
+        """Solve one window after the other by Jacobi sweeps: a block for each sequence, or many."""
         outcome: FusedOutcome = self._run(
             _kernels().sweeps.sweep_windows,
             step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba import cuda
@@ -21,6 +21,9 @@ BLOCK = 8 if simulated() else 128
 
 #: Steps that a thread takes alone, at least, where several share a recurrence.
 SPAN = 4 if simulated() else 32
+
+#: Rounds that are queued before the host looks whether the device is done: at first, at most.
+FIRST_ROUNDS, MOST_ROUNDS = 8, 64
 
 #: Bytes of shared memory that a block may use on every device.
 SHARED = 40 * 1024
@@ -50,14 +53,42 @@ def kernel(function: Function) -> Any:
 
 def run(compiled: Any, grid: Grid, n_threads: int, *arguments: Any) -> None:
     """Launch a kernel on the stream that CuPy uses; arrays are shared, not copied."""
-    if grid == 0:
-        return
-    launcher = (
-        compiled[grid, n_threads]
-        if simulated()
-        else _launcher(compiled, grid, n_threads, _stream_handle())
-    )
-    launcher(*(_shared(a) for a in arguments))
+    if grid != 0:
+        ready(compiled, grid, n_threads, *arguments)()
+
+
+def ready(compiled: Any, grid: Grid, n_threads: int, *arguments: Any) -> Callable[[], None]:
+    """Return what launches a kernel, with its arguments prepared, as often as it is called."""
+    shared = tuple(_shared(a) for a in arguments)
+    if simulated():
+        return lambda: compiled[grid, n_threads](*shared)
+    return functools.partial(_launcher(compiled, grid, n_threads, _stream_handle()), *shared)
+
+
+def rounds(backend: Any, launches: Sequence[Callable[[], None]], left: Any) -> None:
+    """Queue rounds of launches until no sequence is left.
+
+    Nothing waits for the host within a round, or between rounds: a launch finds
+    on the device what is to do. The host looks at `left` after some rounds,
+    which cost little where nothing is left.
+
+    Parameters
+    ----------
+    backend : CudaBackend
+        Holds the array.
+    launches : sequence of callable
+        Those of one round, in order.
+    left : array of int64, shape (1,)
+        How many sequences are left, on the device.
+    """
+    n_rounds = FIRST_ROUNDS
+    while True:
+        for _ in range(n_rounds):
+            for one in launches:
+                one()
+        if backend.to_numpy(left)[0] == 0:
+            return
+        n_rounds = min(2 * n_rounds, MOST_ROUNDS)
 
 
 def each(compiled: Any, n_items: int, *arguments: Any) -> None:
@@ -118,12 +149,26 @@ class Report:
         return FusedOutcome(*(self._backend.to_numpy(a) for a in self.arrays))
 
 
+def n_multiprocessors() -> int:
+    """Return how many multiprocessors the device has; a block runs on one."""
+    return 2 if simulated() else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+
+
 def n_resident() -> int:
     """Return how many threads the device runs at the same time."""
     if simulated():
         return 16
-    device = cuda.get_current_device()
-    return int(device.MULTIPROCESSOR_COUNT * device.MAX_THREADS_PER_MULTI_PROCESSOR)
+    import cupy
+
+    return _n_resident(cupy.cuda.Device().id)
+
+
+@functools.cache
+def _n_resident(device: int) -> int:
+    import cupy
+
+    attributes = cupy.cuda.Device(device).attributes  # Numba's name of the second has changed
+    return int(attributes["MultiProcessorCount"] * attributes["MaxThreadsPerMultiProcessor"])
 
 
 def blocks_each(n_batch: int, most: int) -> int:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from seqsolve import _checks
 from seqsolve.backend import Array
 from seqsolve.likelihood_ratio.layer import Pass, Site, Tape
 from seqsolve.models.layers import activation as activations
 from seqsolve.models.layers.affine import Affine, _match, _require, linear_gradients, matmul_last
 
 __all__ = ["GraphConv"]
+
+#: Nodes up to which a sparse matrix is made dense for other array libraries.
+_MOST_DENSE = 8192
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,7 +35,9 @@ class GraphConv(Affine):
     adjacency : array or sparse matrix, shape (n_nodes, n_nodes)
         ``A``: what a node takes from which other; anything with ``@``, ``.T``,
         ``!=`` and ``.astype`` as those of NumPy, CuPy and scipy.sparse. It is
-        cast to the dtype of `weight`.
+        cast to the dtype of `weight` and moved to its library, where a sparse
+        matrix of SciPy becomes a dense one; for large graphs on CuPy, give one
+        of ``cupyx``.
     activation : str or Activation
         What follows.
 
@@ -62,9 +70,7 @@ class GraphConv(Affine):
         shape: Any = getattr(self.adjacency, "shape", ())
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"`adjacency` must be a square matrix; got shape {tuple(shape)}.")
-        if self.adjacency.dtype != self.weight.dtype:
-            cast = self.adjacency.astype(self.weight.dtype)
-            object.__setattr__(self, "adjacency", cast)
+        object.__setattr__(self, "adjacency", self._beside_the_weight())
 
     def site(self, data_shape: tuple[int, ...]) -> Site | None:
         """Return one site, with a node as datum."""
@@ -90,6 +96,22 @@ class GraphConv(Affine):
     def pull(self, tape: Tape, delta: Array) -> Array:
         """Return ``A.T delta W``."""
         return matmul_last(self.adjacency.T @ delta, self.weight)
+
+    def _beside_the_weight(self) -> Any:
+        """Return the adjacency in the weight's library and dtype."""
+        xp, adjacency = _checks.namespace(self.weight), self.adjacency
+        if xp is not np and type(adjacency).__module__.startswith("scipy.sparse"):
+            if adjacency.shape[0] > _MOST_DENSE:
+                raise TypeError(
+                    f"`adjacency` must be of {xp.__name__}, as `weight`, for more than "
+                    f"{_MOST_DENSE} nodes: on CuPy, cupyx.scipy.sparse.csr_matrix(adjacency); "
+                    f"got SciPy's {type(adjacency).__name__} of {adjacency.shape[0]} nodes."
+                )
+            adjacency = adjacency.toarray()
+        if xp is not np and isinstance(adjacency, np.ndarray):
+            adjacency = xp.asarray(adjacency)
+        same = adjacency.dtype == self.weight.dtype
+        return adjacency if same else adjacency.astype(self.weight.dtype)
 
     def _map(self, x: Array, p: Pass) -> Array:
         self._check(x.shape[1:])
