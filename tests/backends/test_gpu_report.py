@@ -37,7 +37,7 @@ def _importable(monkeypatch):
 
 
 @needs_emulation
-@pytest.mark.parametrize("sections", ["memory,parts,reduction", "numba", "tuning"])
+@pytest.mark.parametrize("sections", ["memory,parts,reduction", "element,noise", "tuning"])
 def test_every_figure_is_measured_and_verified(tmp_path, sections):
     output = tmp_path / "report"
     result = run("--tiny", "--sections", sections, "--output", str(output), path=EMULATION)
