@@ -17,7 +17,7 @@ import seqsolve
 from gpu import verify
 from gpu.figures import Case, Figure, Session
 from gpu.measure import measured, measured_by_user, release
-from gpu.targets import DEER, LOOP, RIVAL
+from gpu.targets import DEER, LOOP, RIVAL, TOLERANCE
 from seqsolve.backend import FusedSteps
 
 #: Units and sequences; the targets' first.
@@ -53,9 +53,6 @@ LOOP_STEPS = 300
 #: Seconds of one call of a peer beyond which its time is scaled from fewer steps, and that
 #: compiling may take.
 LONGEST_CALL, COMPILING = 4.0, 40.0
-
-#: Largest difference from `deer` of what computes the same; states are at most 1.
-TOLERANCE = 1e-4
 
 
 def measure_deer(session: Session) -> None:
@@ -158,7 +155,9 @@ def _peer(
             return session.add(case, variant, lambda: scaled, expected=0.0)
 
     def measure() -> dict[str, Any]:
-        timeout = min(session.left(), COMPILING + 6 * likely)
+        timeout = session.left()
+        if not session.tiny:
+            timeout = min(timeout, COMPILING + 6 * likely)
         answer = peers.measure(peer, case, file, timeout)
         deviation = float(np.abs(np.load(file) - expected).max()) / TOLERANCE
         note = f"first call {answer['first']:.1f} s, on {answer['device']}"

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.emulation import marks
 from support.processes import environment
 
 import seqsolve
@@ -18,6 +19,8 @@ if not seqsolve.backend_status("cupy").available:
 import cupy
 
 from seqsolve_cupy import availability, compilation, memory, sources
+
+pytestmark = marks()
 
 N_STEPS = 200
 

@@ -10,11 +10,11 @@ import itertools
 
 import numpy as np
 import pytest
-from support.emulation import reason_not_to_emulate
+from support.emulation import marks, reason_not_to_emulate
 
 from seqsolve_cupy.plans import LARGEST, Narrow, Wide, choose, map_memory, run_length
 
-pytestmark = [pytest.mark.gpu] if reason_not_to_emulate() else []
+pytestmark = marks()
 cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is not installed")
 cuda_host = pytest.importorskip("cuda_host", reason="these tests set the emulation's scheduler")
 

@@ -129,9 +129,9 @@ class Event:
         """Return at once: nothing runs."""
 
 
-def get_elapsed_time(start: Event, end: Event) -> float:
+def get_elapsed_time(start_event: Event, end_event: Event) -> float:
     """Return milliseconds of the host's clock."""
-    return (end._time - start._time) * 1e3
+    return (end_event._time - start_event._time) * 1e3
 
 
 def get_current_stream(device_id: int | None = None) -> Stream:
