@@ -96,8 +96,7 @@ def _build(special: Specialization) -> KernelSource:
                 for i in range(n):
                     old[i, 0] = y[first, k, i]
                     for p in range(1, size + 1):
-                        value = y[first + p, k, i] if guessed else old[i, 0]
-                        old[i, p] = value if np.isfinite(value) else old[i, 0]
+                        old[i, p] = y[first + p, k, i] if guessed else old[i, 0]
                 exact = iteration = 0
                 while True:
                     front, peak, solved_peak = sweep(
