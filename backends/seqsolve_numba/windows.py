@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """What the fused solvers share: windows reported one by one, positions evaluated in tiles."""
 
 from __future__ import annotations
