@@ -79,7 +79,8 @@ def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
     -------
     array of int
         The steps, in order, that were guessed and may have a residual: all others are the
-        step function's own values. Empty: nothing is known of the guess.
+        step function's own values. Empty: all may have one, or there is no guess. States
+        that are not finite are replaced by the first.
     """
     size = (len(x) // n_pieces - 1) | 1
     if size < SHORTEST:
@@ -92,8 +93,11 @@ def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
     rest = n_pieces * size
     y[rest, 0] = starts[-1]
     advance(x[rest:], y[rest:])
-    known = bool(np.isfinite(y).all())
-    return size * np.arange(1, n_pieces + 1) - 1 if known else np.empty(0, np.intp)
+    unknown = ~np.isfinite(y)
+    if unknown.any():
+        np.copyto(y, y[0], where=unknown)
+        return np.empty(0, np.intp)
+    return size * np.arange(1, n_pieces + 1) - 1
 
 
 def _run_up(

@@ -16,9 +16,10 @@ cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is no
 
 import seqsolve  # noqa: E402
 from seqsolve import likelihood_ratio as lr  # noqa: E402
-from seqsolve import random  # noqa: E402
+from seqsolve import random, training  # noqa: E402
 from seqsolve.backend import HalfProducts  # noqa: E402
 from seqsolve.models import GCN, MLP, Stack  # noqa: E402
+from seqsolve.models.layers import graph  # noqa: E402
 from seqsolve_cupy import layout, noise  # noqa: E402
 
 TABLES = {"normal": (2**32, np.uint32), "sign": (2, np.uint8)}
@@ -220,11 +221,26 @@ def test_training_stays_on_the_device():
         np.testing.assert_allclose(b, a, rtol=0, atol=ORDER_OF_SUMS)
 
 
-def test_a_sparse_adjacency_of_scipy_is_refused_in_words():
-    model = GCN.random((2, 3, 2), sparse.eye_array(4), rng=0)
+def test_a_sparse_adjacency_of_scipy(monkeypatch):
+    """It is made dense if it is small."""
+    model = GCN.random((2, 3, 2), sparse.eye_array(4, format="csr"), rng=0)
     x, labels = np.ones((4, 2)), np.zeros(4, int)
-    with pytest.raises(TypeError, match=r"`adjacency` must be of cupy, .*got SciPy's"):
+    here, there = (
+        lr.value_and_grad(model, lr.cross_entropy, lr.Noise(0.1, 4), x, labels, backend=backend)
+        for backend in ("numpy", "cupy")
+    )
+    found = there.grads[0]["weight"].get()
+    np.testing.assert_allclose(found, here.grads[0]["weight"], rtol=1e-12)
+    monkeypatch.setattr(graph, "_MOST_DENSE", 3)
+    with pytest.raises(TypeError, match=r"`adjacency` must be of cupy, .*got SciPy's .* 4 nodes"):
         lr.value_and_grad(model, lr.cross_entropy, lr.Noise(0.1, 4), x, labels, backend="cupy")
+
+
+def test_a_training_run():
+    task = training.digits_mlp()
+    few = replace(task, train=training.Split(task.train.x[:96], task.train.labels[:96]))
+    runs = [training.fit(few, "lr-m", epochs=1, backend=name) for name in ("numpy", "cupy")]
+    assert abs(runs[0].epochs[0].loss - runs[1].epochs[0].loss) < 1e-2
 
 
 def test_estimates_run_on_the_device_of_their_arrays():

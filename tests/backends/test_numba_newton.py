@@ -152,3 +152,28 @@ def test_a_check_of_the_guess_that_passes_everything_shows(says, monkeypatch):
     else:
         with pytest.raises(AssertionError):
             check(leaky(0.9999), x, y0, solution)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_extremes_are_those_of_numpy(dtype):
+    from numpy import maximum
+
+    def step(y_prev, x, params, y_out):
+        y_out[0] = np.minimum(x[0], x[1])
+        y_out[1] = maximum(x[0], x[1])
+        y_out[2] = np.minimum(np.maximum(x[0], -1.0), 2)
+        y_out[3] = np.maximum(x[0], 1) + 0.0 * np.tanh(y_prev[0])
+
+    values = np.array([np.nan, -np.inf, -3.0, -1.0, 0.0, 0.5, 2.0, 1e30, np.inf], dtype)
+    x = np.stack(np.meshgrid(values, values), axis=-1).reshape(1, -1, 2)
+    y = np.zeros((2, x.shape[1], 4), dtype)
+    seqsolve.get_backend("numba").march(element_step(step, n_state=4), x, y)
+    a, b = x[0].T
+    expected = (
+        np.minimum(a, b),
+        np.maximum(a, b),
+        np.minimum(np.maximum(a, -1), 2),
+        np.maximum(a, 1),
+    )
+    for i, values in enumerate(expected):
+        np.testing.assert_array_equal(y[1, :, i], values)

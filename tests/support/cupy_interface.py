@@ -22,6 +22,7 @@ EMULATION = Path(__file__).parent / "emulation"
 #: What only the stand-in has: it says so, and counts.
 ITS_OWN = {
     "is_emulated",
+    "cuda.cublas.get_cublas_handle",
     "cuda.runtime.check_device",
     "cuda.Stream.launches",
     "cuda.memory.MemoryPool.give_back",
@@ -48,6 +49,8 @@ def interface() -> dict[str, list[str] | None]:
         names[name] = None
     for name in cupy.linalg._FUNCTIONS:
         names[f"linalg.{name}"] = None
+    for name in cupy.cuda.runtime.ATTRIBUTES:  # keys of `Device.attributes`
+        names[f"cuda.runtime.cudaDevAttr{name}"] = None
     _collect(cupy, "", names)
     return names
 
@@ -57,7 +60,7 @@ def _collect(owner: Any, prefix: str, names: dict[str, list[str] | None]) -> Non
         if name.startswith("_"):
             continue
         if inspect.ismodule(member):
-            if re.fullmatch(r"cupy(\.[a-z]+)+", member.__name__):
+            if member.__name__ == f"{owner.__name__}.{name}":
                 _collect(member, f"{prefix}{name}.", names)
         elif inspect.isclass(owner) or _is_public(owner, name, member):
             names[prefix + name] = _parameters(member) if callable(member) else None

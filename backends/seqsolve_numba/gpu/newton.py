@@ -96,7 +96,7 @@ def newton_windows(
 
 def fits(n_state: int, width: int) -> bool:
     """Return whether a step's linear map fits in shared memory."""
-    return 8 * n_state * (width + 2) <= launch.SHARED
+    return 8 * (n_state * (width + 2) + 2) <= launch.SHARED
 
 
 def default_window(n_state: int, width: int, n_batch: int, n_steps: int) -> int:
@@ -118,7 +118,7 @@ def _steps_of_block(n_state: int, width: int) -> int:
 
 
 def _team(n_state: int, width: int) -> int:
-    return launch.team(8 * n_state * (width + 1), 8 * n_state)
+    return launch.team(8 * (n_state * (width + 1) + 2), 8 * n_state)
 
 
 class _Maps(NamedTuple):
@@ -133,8 +133,8 @@ class _Maps(NamedTuple):
         Its matrices, multiplied.
     calm : array, shape (n_batch, n_chunks)
         Its largest residual before its first failure.
-    block_ends, block_products : array
-        The maps of all chunks of a block.
+    block_ends, block_products, block_peaks : array
+        Of each block: the map of all its chunks, and their largest residual.
     starts : array, shape (n_batch, n_blocks + 1, n_state)
         The increments before each block.
     """
@@ -144,6 +144,7 @@ class _Maps(NamedTuple):
     calm: Array
     block_ends: Array
     block_products: Array
+    block_peaks: Array
     starts: Array
 
     @staticmethod
@@ -156,6 +157,7 @@ class _Maps(NamedTuple):
             (n_chunks,),
             (n_blocks, n),
             (n_blocks, n, width),
+            (n_blocks,),
             (n_blocks + 1, n),
         )
         return _Maps(*(xp.empty((n_batch, *shape), dtype="float64") for shape in shapes))
@@ -249,10 +251,12 @@ def _compose(program: Program) -> Any:
     def compose_all(
         x: Any, params: Any, y: Any, rtol: Any, atol: Any, scale: Any,
         where: Any, fronts: Any, peaks: Any, vectors: Any, chunk_products: Any, calm: Any,
-        block_ends: Any, block_products: Any, starts: Any,
+        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
     ) -> None:  # fmt: skip
         ends = cuda.shared.array(increments, np.float64)
         products = cuda.shared.array(matrices, np.float64)
+        heads = cuda.shared.array(team, np.int64)
+        tops = cuda.shared.array(team, np.float64)
         state = cuda.local.array(n, number)
         image = cuda.local.array(n, number)
         slope = cuda.local.array(jac_shape, number)
@@ -273,10 +277,7 @@ def _compose(program: Program) -> Any:
             x, params, y, begin, k, low, min(low + length, size), size, rtol, atol, scale,
             state, image, slope, since_start, since_front, product, column,
         )  # fmt: skip
-        if front < fronts[k]:
-            cuda.atomic.min(fronts, k, front)
-        if peak > peaks[k, 0]:
-            cuda.atomic.max(peaks, (k, 0), peak)
+        heads[thread], tops[thread] = front, peak
         for i in range(n):
             vectors[k, c, 0, i] = ends[thread + 1, i] = since_start[i]
             vectors[k, c, 1, i] = since_front[i]
@@ -287,8 +288,13 @@ def _compose(program: Program) -> Any:
             cuda.syncthreads()
             if (thread + 1) % (2 * reach) == 0:
                 combine(ends, products, thread - reach, thread, column)
+                heads[thread] = min(heads[thread], heads[thread - reach])
+                tops[thread] = max(tops[thread], tops[thread - reach])
             reach *= 2
         if thread == team - 1:
+            cuda.atomic.min(fronts, k, heads[thread])
+            cuda.atomic.max(peaks, (k, 0), tops[thread])
+            block_peaks[k, block] = tops[thread]
             for i in range(n):
                 block_ends[k, block, i] = ends[team, i]
                 for j in range(width):
@@ -310,7 +316,7 @@ def _scan(program: Program) -> Any:
         n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any, left: Any,
         converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
         vectors: Any, chunk_products: Any, calm: Any,
-        block_ends: Any, block_products: Any, starts: Any,
+        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
     ) -> None:  # fmt: skip
         ends = cuda.shared.array(increments, np.float64)
         products = cuda.shared.array(matrices, np.float64)
@@ -329,6 +335,11 @@ def _scan(program: Program) -> Any:
         chunk = offset // length
         block = chunk // team
         c = block * team + thread
+        peak = calm[k, c] if c <= chunk else 0.0
+        for b in range(thread, block, team):
+            peak = max(peak, block_peaks[k, b])
+        if peak > peaks[k, 1]:
+            cuda.atomic.max(peaks, (k, 1), peak)
         for i in range(n):
             ends[thread + 1, i] = vectors[k, c, 1 if c <= chunk else 0, i]
             for j in range(width):
@@ -371,7 +382,7 @@ def _update(program: Program) -> Any:
     def update_all(
         x: Any, params: Any, y: Any, guessed: bool, scale: Any, limit: Any,
         where: Any, fronts: Any, peaks: Any, vectors: Any, chunk_products: Any, calm: Any,
-        block_ends: Any, block_products: Any, starts: Any,
+        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
     ) -> None:  # fmt: skip
         ends = cuda.shared.array(increments, np.float64)
         products = cuda.shared.array(matrices, np.float64)
@@ -391,8 +402,6 @@ def _update(program: Program) -> Any:
         n_chunks, c = cuda.gridDim.y * team, block * team + thread
         length = (size - base + n_chunks - 1) // n_chunks
         low, chunk = min(base + c * length, size), (front - base) // length
-        if low < front and calm[k, c] > peaks[k, 1]:
-            cuda.atomic.max(peaks, (k, 1), calm[k, c])
         if block < chunk // team:
             return
         for i in range(n):

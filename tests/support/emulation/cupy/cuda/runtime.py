@@ -28,6 +28,9 @@ ATTRIBUTES = {
 
 CUDA_R_32F, CUDA_R_16F = 0, 2
 
+#: The numbers of the attributes are not CuPy's, their names are.
+globals().update({f"cudaDevAttr{name}": i for i, name in enumerate(ATTRIBUTES)})
+
 
 class CUDARuntimeError(RuntimeError):
     """As `cupy.cuda.runtime.CUDARuntimeError`."""
