@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,11 @@ def integer(name: str, value: Any, minimum: int) -> int:
 def real(name: str, value: Any, low: float, high: float = np.inf) -> float:
     """Return `value` as a finite float with ``low <= value < high``."""
     try:
-        number = float(value)
+        number = float(value) if not isinstance(value, str | bytes) else None
     except (TypeError, ValueError):
-        raise TypeError(f"`{name}` must be a real number; got {value!r}.") from None
+        number = None
+    if number is None:
+        raise TypeError(f"`{name}` must be a real number; got {value!r}.")
     if not low <= number < high:
         bound = f"at least {low:g}" if high == np.inf else f"in [{low:g}, {high:g})"
         raise ValueError(f"`{name}` must be finite and {bound}; got {number!r}.")
@@ -86,54 +88,81 @@ def real_dtype(dtype: str) -> str:
     return {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
 
 
+def array(name: str, a: Any) -> Any:
+    """Return `a` if it is an array of numbers of any library, else NumPy's array of it."""
+    if np.ma.is_masked(a):
+        raise ValueError(
+            f"`{name}` must not be masked: fill what is missing, as `.filled(0)` does; "
+            f"got an array with {int(np.ma.getmaskarray(a).sum())} masked values."
+        )
+    reason = ""
+    try:
+        given = a if _is_array(a) else np.asarray(a)
+        if np.dtype(str(given.dtype)).kind in "biufc":
+            return given
+    except (TypeError, ValueError) as error:
+        reason = f" ({str(error).rstrip('.')})"
+    got = f"{a.dtype} values" if hasattr(a, "dtype") else describe(a)
+    raise TypeError(f"`{name}` must be an array of numbers; got {got}{reason}.")
+
+
 def numeric(name: str, a: Any, backend: Backend) -> Array:
     """Return `a` as a backend array of a supported dtype."""
+    given = array(name, a)
     try:
-        array = backend.asarray(a)
-        dtype = dtype_name(array.dtype)
-    except (TypeError, ValueError) as error:
-        reason = str(error)
-        if not reason.startswith("must"):
-            reason = f"must be an array of numbers; got {_describe(a)} ({reason})"
-        raise TypeError(f"`{name}` {reason}") from error
-    return backend.asarray(array, dtype=dtype)
+        dtype = dtype_name(given.dtype)
+    except TypeError as error:
+        raise TypeError(f"`{name}` {error}") from None
+    return backend.asarray(given, dtype=dtype)
 
 
 def returned(name: str, value: Any, backend: Backend) -> Array:
     """Return what a user's function returned, as an array of numbers."""
     try:
-        array = backend.asarray(value)
-        dtype_name(array.dtype)
+        result = backend.asarray(value)
+        dtype_name(result.dtype)
     except (TypeError, ValueError):
-        got = f"{value.dtype} values" if hasattr(value, "dtype") else _describe(value)
+        got = f"{value.dtype} values" if hasattr(value, "dtype") else describe(value)
         raise TypeError(f"`{name}` must return an array of numbers; got {got}.") from None
-    return array
+    return result
 
 
-def output(name: str, out: Any, shape: tuple[int, ...], dtype: str) -> Any:
-    """Return `out` if it can hold a result of that shape and dtype."""
+def output(
+    name: str,
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: str,
+    inputs: Iterable[tuple[str, Any]] = (),
+) -> Any:
+    """Return `out` if it can hold a result of that shape and dtype, apart from some inputs."""
     if getattr(out, "shape", None) != shape:
-        got = getattr(out, "shape", None) or f"{out!r} ({type(out).__name__})"
+        got = getattr(out, "shape", None) or f"a {type(out).__name__}"
         raise ValueError(f"`{name}` must be an array of shape {shape}; got {got}.")
     if not np.can_cast(dtype, np.dtype(str(out.dtype)), casting="same_kind"):
         raise ValueError(f"`{name}` must hold {dtype} values; got an array of {out.dtype}.")
     if not getattr(getattr(out, "flags", None), "writeable", True):
         raise ValueError(f"`{name}` must be writeable; got a read-only array.")
+    for path, a in inputs:
+        if isinstance(out, np.ndarray) and isinstance(a, np.ndarray) and np.shares_memory(out, a):
+            raise ValueError(
+                f"`{name}` must not share memory with `{path}`, which gradients and error bounds "
+                "of the solution need."
+            )
     return out
 
 
 def guess(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """Return a guess of the trajectory as an array of that shape, not moved or cast."""
-    array = value if hasattr(value, "shape") else np.asarray(value)
-    if tuple(array.shape) != shape:
-        raise ValueError(f"`{name}` must have shape {shape}; got {tuple(array.shape)}.")
+    given = array(name, value)
+    if tuple(given.shape) != shape:
+        raise ValueError(f"`{name}` must have shape {shape}; got {tuple(given.shape)}.")
     try:
-        given = dtype_name(array.dtype)
+        precision = dtype_name(given.dtype)
     except TypeError as error:
         raise TypeError(f"`{name}` {error}") from None
-    if given.startswith("complex") and not dtype.startswith("complex"):
-        raise TypeError(f"`{name}` must be real, as the state is; got {given}.")
-    return array
+    if precision.startswith("complex") and not dtype.startswith("complex"):
+        raise TypeError(f"`{name}` must be real, as the state is; got {precision}.")
+    return given
 
 
 def tolerances(
@@ -144,7 +173,8 @@ def tolerances(
     default = {"float32": 1e-6, "float64": 1e-12}[precision]
     relative = default if rtol is None else real("rtol", rtol, 0.0)
     try:
-        absolute = np.asarray(default if atol is None else atol, dtype=float)
+        absolute = np.asarray(default if atol is None else atol)
+        absolute = absolute.astype(float, casting="same_kind")
     except (TypeError, ValueError):
         raise TypeError(
             f"`atol` must be a real number or an array of them; got {atol!r}."
@@ -197,7 +227,7 @@ def call_user(what: str, fun: Callable[..., Any], *args: Any) -> Any:
 
 def add_note(error: Exception, what: str, *args: Any) -> None:
     """Say in an exception what a user's function was called with."""
-    shapes = ", ".join(_describe(a) for a in args)
+    shapes = ", ".join(describe(a) for a in args)
     error.add_note(
         f"seqsolve called `{what}` with {shapes}: it must broadcast over every leading axis."
     )
@@ -216,11 +246,23 @@ def _library(a: Any) -> str:
     return str(module).split(".")[0]
 
 
-def _describe(a: Any) -> str:
+def _is_array(a: Any) -> bool:
+    """Return whether `a` is an array like NumPy's; slices of tables, for one, may mean labels."""
+    if not hasattr(a, "shape") or not hasattr(a, "dtype") or hasattr(a, "to_numpy"):
+        return False
+    try:
+        np.dtype(str(a.dtype))
+    except TypeError:
+        return False
+    return True
+
+
+def describe(a: Any) -> str:
+    """Return what an argument is, in words: shapes, not values."""
     if hasattr(a, "shape"):
         return f"an array of shape {tuple(a.shape)}"
     if isinstance(a, dict):
-        return "{" + ", ".join(f"{k!r}: {_describe(v)}" for k, v in a.items()) + "}"
+        return "{" + ", ".join(f"{k!r}: {describe(v)}" for k, v in a.items()) + "}"
     if isinstance(a, tuple | list):
-        return "(" + ", ".join(_describe(v) for v in a) + ")"
+        return "(" + ", ".join([*map(describe, a[:6]), *("…" for _ in a[6:7])]) + ")"
     return repr(a)

@@ -106,7 +106,7 @@ def drive(
     backend = problem.backend
     run = _Run(problem, on_failure == "sequential")
     run.stepping[:] = solve is None
-    y = allocate(backend, out, problem.shape, problem.dtype)
+    y = allocate(backend, out, problem.shape, problem.dtype, problem)
     state = problem.y0
     mapped = MappedArrays([y, guess, *(leaf for _, leaf in leaves(problem.x, "x"))])
     windows = Windows(problem, window, window if least_window is None else least_window)

@@ -45,6 +45,7 @@ class FusedNewton:
             and newton.method == "auto"
             and not newton.reporter.follows_iterations
             and np.dtype(problem.dtype).kind == "f"
+            and problem.fused.fuses(problem.step, problem.dtype)
         )
 
     @property

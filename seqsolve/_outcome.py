@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve._problem import Problem
+from seqsolve._tree import leaves
 from seqsolve._warn import warn
 from seqsolve.backend import Array, Backend
 from seqsolve.solution import (
@@ -39,10 +41,14 @@ class Reporter:
         self, callback: Callable[[IterationState], Any] | None, progress: bool, n_steps: int
     ) -> None:
         self._callback = _checks.function("callback", callback, optional=True)
-        self._bar = _progress_bar(n_steps) if _checks.boolean("progress", progress) else None
+        self._tqdm = _tqdm() if _checks.boolean("progress", progress) else None
+        self._n_steps = n_steps
+        self._bar: Any = None
         self.stopped = False
 
     def __enter__(self) -> Self:
+        if self._tqdm is not None:
+            self._bar = self._tqdm(total=self._n_steps, unit="step", unit_scale=True)
         return self
 
     def __exit__(
@@ -74,11 +80,14 @@ class Reporter:
             self._bar.update(n_steps)
 
 
-def allocate(backend: Backend, out: Any, shape: tuple[int, ...], dtype: str) -> Array:
-    """Return the array that receives the trajectory."""
+def allocate(
+    backend: Backend, out: Any, shape: tuple[int, ...], dtype: str, problem: Problem | None
+) -> Array:
+    """Return the array that receives the trajectory; not one from which a recurrence reads."""
     if out is None:
         return backend.xp.empty(shape, dtype=dtype)
-    return _checks.output("out", out, shape, dtype)
+    inputs = () if problem is None else (*leaves(problem.x, "x"), ("y0", problem.y0))
+    return _checks.output("out", out, shape, dtype, inputs)
 
 
 def store(backend: Backend, out: Array, rows: slice, y: Array) -> None:
@@ -96,11 +105,11 @@ def conclude(solution: Solution, on_failure: str) -> Solution:
     return solution
 
 
-def _progress_bar(n_steps: int) -> Any:
+def _tqdm() -> Any:
     try:
         from tqdm.auto import tqdm
     except ImportError as error:
         raise ImportError(
             "`progress=True` needs tqdm: pip install 'seqsolve[progress]' (or tqdm)."
         ) from error
-    return tqdm(total=n_steps, unit="step", unit_scale=True)
+    return tqdm

@@ -7,7 +7,7 @@ user's functions see ``(steps, n_state)`` where `y0` had no batch axis, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqsolve import _checks
+from seqsolve import _checks, _probe, _registry
 from seqsolve import jacobian as jacobians
+from seqsolve._bound import BoundProblem
 from seqsolve._tree import leaves, tree_map
 from seqsolve.backend import Array, Backend, FusedSteps
 from seqsolve.element import ElementStep, check_input
@@ -71,12 +72,26 @@ class Problem:
             jac_structure = getattr(step, "jac_structure", None)
         self.target = jacobians.parse_structure(jac_structure, self.n_state)
         self.jac = _jacobian_source(jac, step)
-        self._probe_step()
+        self.tried = slice(0, 1), self.y0[None]
+        """A step and a state in which user functions were tried, or can be."""
+        _probe.try_step(self)
         if self.jac == "cs" and np.dtype(self.dtype).kind == "c":
             raise ValueError(
                 "`jac` must not be 'cs' for a complex state: a complex step needs a real one; "
                 f"got a state of {self.dtype}."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: a registered backend by its name."""
+        state = self.__dict__.copy()
+        state.pop("fused", None)
+        if _registry.is_loaded(self.backend):
+            state["backend"] = self.backend.name
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.backend = _checks.choose_backend(self.backend)
 
     def _take_initial_state(self, y0: Any) -> None:
         state = _checks.numeric("y0", y0, self.backend)
@@ -106,8 +121,10 @@ class Problem:
     def _take_input(self, x: Tree, n_steps: int | None) -> None:
         if n_steps is not None:
             n_steps = _checks.integer("n_steps", n_steps, 0)
-        self.x = tree_map(_as_leaf, x)
-        for path, leaf in leaves(self.x, "x"):
+        named = {path: _checks.array(path, leaf) for path, leaf in leaves(x, "x")}
+        values = iter(named.values())
+        self.x = tree_map(lambda _: next(values), x)
+        for path, leaf in named.items():
             if not leaf.shape:
                 raise ValueError(
                     f"`{path}` must have a leading axis of n_steps; got a scalar ({leaf!r})."
@@ -122,8 +139,14 @@ class Problem:
                     f"got shape {tuple(leaf.shape)}."
                 )
         if n_steps is None:
-            raise ValueError("`n_steps` must be given where `x` is None.")
+            raise ValueError("`n_steps` must be given where `x` is None or holds no array.")
         self.n_steps: int = n_steps
+
+    def widen(self, dtype: str) -> None:
+        """Compute in a dtype that holds what was computed in before."""
+        self.dtype = dtype
+        self.y0 = self.backend.asarray(self.y0, dtype=dtype)
+        self.tried = slice(0, 1), self.y0[None]
 
     def _check_element_step(self) -> None:
         if not isinstance(self.step, ElementStep):
@@ -247,31 +270,15 @@ class Problem:
                     "`jac_structure` must give the block size where the Jacobian is computed "
                     f"by {self.jac!r}: pass BlockDiagonal(block_size); got 'block_diagonal'."
                 )
-            if target is None or self._couples_beyond(target):
+            if target is None or _probe.couples_beyond(self, target):
                 return Structure("dense")
             return target
         if isinstance(self.jac, Hutchinson) or self.n_steps == 0:
             return Structure("dense")
-        first = self.bind(slice(0, 1))
-        A = first.source_jacobian(self.y0[None])
+        A = _probe.first_jacobian(self)
         self.counts.njev += 1
-        return jacobians.structure_of(A.shape, first.user_shape(self.y0[None]))
-
-    def _couples_beyond(self, structure: Structure) -> bool:
-        """Return whether the Jacobian at the first states has entries outside a structure.
-
-        Differences that take the structure at its word would add those to
-        what lies inside.
-        """
-        if structure.kind == "dense" or self.n_steps == 0 or self.n_sequences == 0:
-            return False
-        xp, first, y = self.backend.xp, self.bind(slice(0, 1)), self.y0[None]
-        scheme = "cs" if self.jac == "cs" else "3-point"
-        with np.errstate(all="ignore"):
-            for state in (y, first(y)):
-                if jacobians.outside(xp, first.raw, state, scheme, structure) > 0:
-                    return True
-        return False
+        lead = (1, self.n_sequences) if self.batch else (1,)
+        return jacobians.structure_of(A.shape, (*lead, self.n_state))
 
     @cached_property
     def structure(self) -> Structure:
@@ -302,177 +309,6 @@ class Problem:
         if np.dtype(self.dtype).kind == "f" and np.dtype(str(fy.dtype)).kind == "c":
             raise TypeError(f"`f` must stay real, as at the first step; got {fy.dtype}.")
         return self.backend.asarray(fy, dtype=self.dtype)
-
-    def _probe_step(self) -> None:
-        """Try the step on two steps: shapes, dtypes, and that steps and sequences are apart."""
-        if self.n_steps == 0 or self.n_sequences == 0:
-            return
-        if self.fused is not None:
-            self.dtype = _checks.dtype_name(self.step.result_dtype(self.y0, self.x))
-            self.y0 = self.backend.asarray(self.y0, dtype=self.dtype)
-            return
-        with np.errstate(all="ignore"):
-            y1 = self.bind(slice(0, 1)).raw(self.y0[None])
-            dtype = np.result_type(self.dtype, _checks.dtype_name(y1.dtype)).name
-            if dtype != self.dtype:
-                self.dtype = dtype
-                self.y0 = self.backend.asarray(self.y0, dtype=dtype)
-                y1 = self.bind(slice(0, 1)).raw(self.y0[None])
-            states = self.backend.asarray(self.y0[None], dtype=dtype)
-            together, rows = y1, slice(0, 1)
-            if self.n_steps > 1:
-                finite = self.backend.xp.isfinite(y1)
-                second = self.backend.xp.where(finite, y1, states)
-                y2 = self.bind(slice(1, 2)).raw(second)
-                states, rows = self.backend.xp.concatenate([states, second]), slice(0, 2)
-                together = self.bind(rows).raw(states)
-                alone = self.backend.xp.concatenate([y1, y2])
-                self._compare(together, alone, "the first two steps together", "each of them alone")
-            if self.n_sequences > 1:
-                for i in (0, self.n_sequences - 1):
-                    one = slice(i, i + 1)
-                    alone = self.bind(rows, np.array([i])).raw(states[:, one])
-                    self._compare(
-                        together[:, one], alone, "all sequences together", f"number {i} alone"
-                    )
-
-    def _compare(self, a: Array, b: Array, what: str, other: str) -> None:
-        xp = self.backend.xp
-        difference, size = xp.abs(a - b), xp.maximum(1, xp.abs(b))
-        tolerance = float(np.finfo(self.dtype).eps) ** 0.5
-        if bool((difference > tolerance * size).any()):
-            raise ValueError(
-                "`f` must treat every step and every sequence on its own, by broadcasting over "
-                f"the leading axes: {what} and {other} differ by "
-                f"{float(xp.where(xp.isfinite(difference), difference, 0).max()):.3g}. What "
-                "differs between steps or sequences belongs in `x`, with leading axes "
-                "(n_steps, *batch) or 1 in place of a batch axis."
-            )
-
-
-class BoundProblem:
-    """The step on some steps and sequences, its input fixed."""
-
-    def __init__(self, problem: Problem, x: Tree) -> None:
-        self._problem = problem
-        self.x = x
-        self._bound = problem.step.bind(x) if problem.binds else None
-
-    def user_shape(self, y: Array) -> tuple[int, ...]:
-        """Return the shape in which the user's functions see `y`."""
-        return tuple(y.shape) if self._problem.batch else (y.shape[0], y.shape[2])
-
-    def user_view(self, y: Array) -> Array:
-        """Return `y` as the user's functions see it."""
-        return y if self._problem.batch else y[:, 0]
-
-    def raw(self, y_prev: Array) -> Array:
-        """Return the new states in the dtype in which the step gives them."""
-        user = self.user_view(y_prev)
-        if self._bound is not None:
-            fy = _checks.call_user("f", self._bound, user)
-        else:
-            fy = _checks.call_user("f", self._problem.step, user, self.x)
-        return self._state(fy, y_prev)
-
-    def __call__(self, y_prev: Array) -> Array:
-        """Return the new states."""
-        return self._problem.cast(self.raw(y_prev))
-
-    def linearize(self, y_prev: Array) -> tuple[Array, Callable[[], Array]]:
-        """Return the new states, and a function that completes the solvers' Jacobian."""
-        problem = self._problem
-        if problem.jac == "step" and self._bound is not None:
-            problem.counts.nfev += 1
-            user = self.user_view(y_prev)
-            fy, complete = _checks.call_user("f", self._bound.linearize, user)
-            fy = problem.cast(self._state(fy, y_prev, count=False))
-            return fy, lambda: self._finish(self._real(complete()), y_prev, problem.structure)
-        fy = self(y_prev)
-        if isinstance(problem.jac, Hutchinson):
-            return fy, lambda: self._estimate(y_prev, fy)
-        return fy, lambda: self._finish(self.source_jacobian(y_prev, fy), y_prev, problem.structure)
-
-    def jacobian(self, y_prev: Array) -> Array:
-        """Return the exact Jacobian, as the linear solvers take it.
-
-        Central differences stand for one-sided ones: what suffices for an
-        iteration is too coarse for a gradient.
-        """
-        return self._finish(self.source_jacobian(y_prev), y_prev, self._problem.natural)
-
-    def source_jacobian(self, y_prev: Array, fy: Array | None = None) -> Array:
-        """Return the Jacobian as its source gives it."""
-        problem, user = self._problem, self.user_view(y_prev)
-        if problem.jac == "step":
-            if self._bound is not None:
-                return self._real(_checks.call_user("f", self._bound.linearize, user)[1]())
-            return self._real(_checks.call_user("jac", problem.step.jac, user, self.x))
-        if callable(problem.jac):
-            return self._real(_checks.call_user("jac", problem.jac, user, self.x))
-        scheme = problem.jac if fy is not None or problem.jac == "cs" else "3-point"
-        xp, structure = problem.backend.xp, problem.natural
-        A = jacobians.differences(xp, self.raw, y_prev, fy, scheme, structure)
-        return A if problem.batch else A[:, 0]
-
-    def _real(self, A: Any) -> Array:
-        """Return a Jacobian as an array of numbers, real if the state is."""
-        problem = self._problem
-        if getattr(A, "dtype", None) == problem.dtype:
-            return A
-        A = _checks.returned("jac", A, problem.backend)
-        if np.dtype(problem.dtype).kind == "f" and np.dtype(str(A.dtype)).kind == "c":
-            raise TypeError(f"`jac` must be real for a real state; got {A.dtype}.")
-        return A
-
-    def _estimate(self, y_prev: Array, fy: Array) -> Array:
-        problem = self._problem
-        problem.counts.njev += 1
-        estimate = problem.jac
-        rng = np.random.default_rng((estimate.seed, problem.counts.njev))
-        draws = rng.integers(0, 2, (estimate.products, *y_prev.shape), dtype=np.int8) * 2 - 1
-        signs = [problem.backend.asarray(z, dtype=problem.dtype) for z in draws]
-        return jacobians.hutchinson(problem.backend.xp, self.raw, y_prev, fy, signs)
-
-    def _finish(self, A: Array, y_prev: Array, target: Structure) -> Array:
-        """Check a Jacobian, project it and bring it into the linear solvers' form."""
-        problem = self._problem
-        xp, dtype = problem.backend.xp, problem.dtype
-        problem.counts.njev += 1
-        A = problem.backend.asarray(A)
-        source = jacobians.structure_of(A.shape, self.user_shape(y_prev))
-        if source != problem.natural:
-            raise ValueError(
-                f"`jac` must return one structure throughout: {problem.natural} at the first "
-                f"step, then {source} (shape {tuple(A.shape)})."
-            )
-        if A.dtype != dtype:
-            A = problem.backend.asarray(A, dtype=dtype)
-        if not problem.batch:
-            A = A[:, None]
-        A = jacobians.project(xp, A, source, target)
-        if target.kind == "block_diagonal":
-            A = A.reshape(A.shape[0], -1, *A.shape[-2:])
-        return A[..., 0] if A.ndim == 4 and A.shape[-1] == 1 else A
-
-    def _state(self, fy: Any, y_prev: Array, *, count: bool = True) -> Array:
-        problem = self._problem
-        if count:
-            problem.counts.nfev += 1
-        if getattr(fy, "dtype", None) != problem.dtype:
-            fy = _checks.returned("f", fy, problem.backend)
-        fy = problem.backend.asarray(fy)
-        expected = self.user_shape(y_prev)
-        if tuple(fy.shape) != expected:
-            raise ValueError(
-                f"`f` must return an array of the shape of `y_prev`, {expected}; "
-                f"got {tuple(fy.shape)}."
-            )
-        return fy if problem.batch else fy[:, None]
-
-
-def _as_leaf(leaf: Any) -> Any:
-    return leaf if hasattr(leaf, "shape") else np.asarray(leaf)
 
 
 def _jacobian_source(jac: Any, step: Any) -> Any:

@@ -26,6 +26,11 @@ def is_installed(name: str) -> bool:
     return name in _loaded or name in names()
 
 
+def is_loaded(backend: Any) -> bool:
+    """Return whether this very object is the backend of its name."""
+    return _loaded.get(getattr(backend, "name", "")) is backend
+
+
 def distribution(name: str) -> str:
     """Return the name and version of the distribution that provides a backend."""
     return _provider(_points(name)[0])

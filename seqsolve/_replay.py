@@ -196,8 +196,9 @@ def _growth(solution: Solution) -> float | None:
 def _at_rounding_level(solution: Solution) -> bool:
     if solution.status is not Status.MAXITER or solution.problem is None:
         return False
-    residual = solution.history[-1].residuals[-1]
     stop = int(solution.converged_steps.min())
+    windows = (w for w in solution.history if w.residuals and w.start <= stop < w.stop)
+    residual = max((w.residuals[-1] for w in windows), default=np.inf)
     last = previous_states(solution.problem, solution.y, slice(max(0, stop - 512), stop))
     size = np.abs(solution.problem.backend.to_numpy(last)).max(initial=1.0)
     eps = np.finfo(solution.problem.dtype).eps

@@ -50,6 +50,14 @@ class TriangularMap:
         return y.reshape(y.shape[0], *problem.shape[1:])
 
 
+def most_sweeps(n_steps: int, inner: int) -> int:
+    """Return the sweeps after which every position is exact, whatever the tolerance.
+
+    With blocks, each may become exact by itself and all be verified one by one.
+    """
+    return n_steps if inner == 1 else n_steps + -(-n_steps // inner)
+
+
 class Sweeper:
     """Jacobi sweeps, or Gauss-Seidel inside blocks and Jacobi over them.
 
@@ -142,7 +150,9 @@ class Sweeper:
         reporter = Reporter(callback, progress, self.n_steps)
         if FusedSweeps.applies(self.problem, self.dtype) and not reporter.follows_iterations:
             return conclude(self._fused(size, limit, on_failure, out, reporter), on_failure)
-        target = None if out is None else allocate(self.backend, out, self.shape, self.dtype)
+        target = None
+        if out is not None:
+            target = allocate(self.backend, out, self.shape, self.dtype, self.problem)
         with reporter, np.errstate(all="ignore"):
             for start in range(0, self.n_steps, max(size, 1)):
                 window = slice(start, min(start + size, self.n_steps))
@@ -172,7 +182,7 @@ class Sweeper:
             problem=self.problem,
             rtol=self.rtol,
             atol=self.atol,
-            maxiter=window if limit is None else limit,
+            maxiter=most_sweeps(window, self.inner) if limit is None else limit,
             window=window,
             block_size=min(self.inner, window),
         )
@@ -235,22 +245,21 @@ class _WindowSweeps:
         self, sweeper: Sweeper, window: slice, limit: int | None, reporter: Reporter
     ) -> None:
         self.sweeper, self.window, self.reporter = sweeper, window, reporter
-        self.limit = window.stop - window.start if limit is None else limit
+        n_steps = window.stop - window.start
+        self.limit = most_sweeps(n_steps, sweeper.inner) if limit is None else limit
         self.residuals: list[float] = []
         self.first = window.start
+        self.unverified = window.stop
         self.status = Status.CONVERGED
 
     def run(self) -> Status:
         """Sweep until all is solved or the sweeps run out."""
         stop = self.window.stop
         if self.sweeper.inner > 1:
-            unverified = stop
-            while self.first < stop and self._may_go_on():
-                exact = self.first + self.sweeper.inner
-                self._sweep_blocks()
-                if self.first > exact:
-                    unverified = min(unverified, exact)
-            self.first = min(self.first, unverified)
+            doubtful = False
+            while self.first < stop and not doubtful and self._may_go_on():
+                doubtful = self._sweep_blocks()
+            self.first = min(self.first, self.unverified)
         while self.first < stop and self._may_go_on():
             self._sweep(slice(self.first, stop))
         self._leave()
@@ -295,7 +304,7 @@ class _WindowSweeps:
         """Evaluate all that is left at once; keep what already was a fixed point."""
         sweeper = self.sweeper
         new = sweeper.evaluate(sweeper.s, rows)
-        solved = self._solved(sweeper.s[rows], new, rows, inner=1)
+        solved = self._solved(sweeper.s[rows], new, rows)
         if solved:
             change = self._test(sweeper.s[rows][:solved], new[:solved])[1]
             running = self._running()
@@ -303,16 +312,26 @@ class _WindowSweeps:
         sweeper.s[rows.start + solved : rows.stop] = new[solved:]
         self._advance(min(rows.start + solved + 1, rows.stop))
 
-    def _sweep_blocks(self) -> None:
-        """Sweep in order inside blocks, all blocks at once."""
+    def _sweep_blocks(self) -> bool:
+        """Sweep in order inside blocks, all blocks at once.
+
+        Several blocks become exact together if what they begin with did not
+        change: then all but the first are yet to be verified. Return whether
+        a value in one of these is not finite.
+        """
         sweeper, inner = self.sweeper, self.sweeper.inner
         rows = slice(self.first, self.window.stop)
         old = sweeper.s[rows] + 0
         for k in range(rows.start, min(rows.start + inner, rows.stop)):
             comb = slice(k, rows.stop, inner)
             sweeper.s[comb] = sweeper.evaluate(sweeper.s, comb)
-        solved = self._solved(old, sweeper.s[rows], rows, inner=inner)
-        self._advance(min(rows.start + (solved // inner + 1) * inner, rows.stop))
+        solved = self._solved(old, sweeper.s[rows], rows, inner)
+        exact = min(rows.start + (solved // inner + 1) * inner, rows.stop)
+        if exact > rows.start + inner:
+            self.unverified = min(self.unverified, rows.start + inner)
+        self._advance(exact)
+        infinite = self._first_infinite(sweeper.s[rows.start : exact])
+        return bool((infinite[self._running()] < exact - rows.start).any())
 
     def _advance(self, first: int) -> None:
         self.first = first
@@ -328,11 +347,12 @@ class _WindowSweeps:
             converged_steps=self.first,
         )
 
-    def _solved(self, old: Array, new: Array, rows: slice, *, inner: int) -> int:
+    def _solved(self, old: Array, new: Array, rows: slice, inner: int = 1) -> int:
         """Return how many leading rows pass the test in every sequence that runs.
 
-        The values up to the end of the block behind them are exact; a sequence
-        in which one of these is not finite stops running.
+        The values up to the end of the block behind them are exact, once they
+        are verified; a sequence in which one that needs no verification is not
+        finite stops running.
         """
         sweeper, n = self.sweeper, rows.stop - rows.start
         passes, change = self._test(old, new)
@@ -341,6 +361,8 @@ class _WindowSweeps:
             running = self._running()
             solved = int(passes[running].min(initial=n))
             exact = min(n, (solved // inner + 1) * inner)
+            if inner > 1:
+                exact = min(exact, inner, self.unverified - rows.start)
             broken = running & (infinite < exact)
             if not broken.any():
                 break

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 
 def leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield every leaf with its path, in a fixed order; None has no leaves."""
@@ -40,4 +42,4 @@ def _is_plain_sequence(tree: tuple[Any, ...] | list[Any]) -> bool:
         if not tree:
             return False
         tree = tree[0]
-    return isinstance(tree, int | float | complex | bool)
+    return isinstance(tree, int | float | complex | bool | np.generic)

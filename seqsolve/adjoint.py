@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqsolve import _checks, _replay
+from seqsolve._bound import BoundProblem
 from seqsolve._placement import placed
-from seqsolve._problem import BoundProblem, Problem
+from seqsolve._problem import Problem
 from seqsolve._tree import leaves, tree_map
 from seqsolve._warn import warn
 from seqsolve._windows import Windows

@@ -19,12 +19,14 @@ from seqsolve import _registry
 
 if TYPE_CHECKING:
     from seqsolve.element import ElementStep
+    from seqsolve.step import BoundStep
 
 __all__ = [
     "Array",
     "Backend",
     "BackendStatus",
     "BackendUnavailableError",
+    "BindsElementSteps",
     "Capabilities",
     "FusedOutcome",
     "FusedSteps",
@@ -200,7 +202,7 @@ class FusedOutcome(NamedTuple):
 class FusedSteps(Protocol):
     """What a backend offers besides, if it compiles element steps.
 
-    Optional: the solvers ask whether a backend has these three methods, and
+    Optional: the solvers ask whether a backend has these four methods, and
     use them for steps that are an :class:`seqsolve.ElementStep`, its
     parameters on the backend already. `x` is None or ``(n_steps, n_batch or
     1, *item)``. A step that cannot be compiled raises
@@ -214,6 +216,10 @@ class FusedSteps(Protocol):
 
         `n_jacobian` is the number of Jacobian entries per step and sequence.
         """
+        ...
+
+    def fuses(self, step: ElementStep, dtype: Any) -> bool:
+        """Return whether `newton_windows` takes the step; else its iterations run on arrays."""
         ...
 
     def march(self, step: ElementStep, x: Array | None, y: Array) -> None:
@@ -251,6 +257,23 @@ class FusedSteps(Protocol):
 
 
 @runtime_checkable
+class BindsElementSteps(Protocol):
+    """What a backend offers besides, if element steps on arrays run compiled there.
+
+    Optional: the solvers ask whether a backend has this method, and use it
+    wherever they evaluate an element step at many positions.
+    """
+
+    def bind_step(self, step: ElementStep, x: Array | None) -> BoundStep:
+        """Return the step with its input fixed.
+
+        `x` has the leading axes of the states, or 1 in their place, then those
+        of an item. Parameters are on the backend already.
+        """
+        ...
+
+
+@runtime_checkable
 class JacobiSweeps(Protocol):
     """What a backend with `FusedSteps` offers besides, if it fuses Jacobi sweeps.
 
@@ -283,7 +306,8 @@ class JacobiSweeps(Protocol):
         With a `block_size` above 1, blocks of so many positions are swept in
         order inside and all at once; what is solved takes its new values, and
         so does the rest of the block behind it. At the end, all blocks but
-        those that became exact one by one are swept position by position.
+        those that became exact one by one are swept position by position; so
+        they are once a value in one of them is not finite.
 
         A sequence ends with the window in which an exact value is not finite
         (that step is `stuck`) or `maxiter` sweeps do not suffice; that

@@ -126,7 +126,8 @@ def deer(
         with or without a `ConvergenceWarning`; raise `ConvergenceError`; or
         finish that sequence step by step.
     out : array, shape (n_steps, *batch, n_state), optional
-        Receives the trajectory; may be memory-mapped.
+        Receives the trajectory; may be memory-mapped, and may be the guess, but
+        shares no memory with `x` and `y0`, which gradients need later.
     callback : callable, optional
         Called with an `IterationState` after each iteration; may raise
         StopIteration to stop.

@@ -261,7 +261,7 @@ def _parameters(params: Mapping[str, Any] | None) -> dict[str, Array]:
 
 
 def _parameter(name: str, a: Any) -> Array:
-    array = a if hasattr(a, "shape") else np.asarray(a)
+    array = _checks.array(name, a)
     try:
         dtype = _checks.dtype_name(array.dtype)
     except TypeError as error:

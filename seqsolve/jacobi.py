@@ -258,7 +258,8 @@ def jacobi_gs(
         As for `jacobi`.
     block_size : int
         Positions in a block: calls of `h` in a sweep. The number of blocks is
-        the parallel width.
+        the parallel width, and added to the default of `maxiter`: blocks that
+        are solved together are verified position by position.
 
     Returns
     -------

@@ -259,7 +259,19 @@ def _change(
 ) -> Array:
     """Return the change of `f` to first order, for a small displacement of `y`."""
     if scheme == "cs":
-        return f(y + 1j * displacement).imag
+        moved = f(y + 1j * displacement)
+        if np.dtype(str(moved.dtype)).kind != "c":
+            _check_constant(f, y, moved)
+        return moved.imag
     if scheme == "2-point":
         return f(y + displacement) - fy
     return (f(y + displacement) - f(y - displacement)) / 2
+
+
+def _check_constant(f: Callable[[Array], Array], y: Array, value: Array) -> None:
+    """Raise if `f`, which dropped the imaginary part of its argument, depends on it at all."""
+    if not bool(((f(y + 0.5) == value) | (value != value)).all()):
+        raise ValueError(
+            "`jac` must not be 'cs' where `f` is not analytic: `f` returns real values for complex "
+            "states, as `abs` and `.real` do. Use '2-point' or '3-point', or give the Jacobian."
+        )

@@ -121,7 +121,7 @@ class IterationState:
     iteration : int
         Newton iterations or Jacobi sweeps done in this window.
     residual : float
-        The largest residual before this iteration.
+        The largest residual of the iterate; the largest change in a sweep.
     n_running : int
         Sequences still iterating.
     converged_steps : int
@@ -136,7 +136,7 @@ class IterationState:
     converged_steps: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """A trajectory and what is known of it.
 
@@ -166,6 +166,12 @@ class Solution:
         How each window was solved.
     backend : str
         Where it ran.
+
+    Notes
+    -----
+    It keeps the recurrence, for gradients and bounds, and is pickled with it: the
+    step function must be one that pickle can find, not a lambda. Without it,
+    ``dataclasses.replace(solution, problem=None)`` is plain data.
     """
 
     y: Array

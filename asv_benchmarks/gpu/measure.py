@@ -1,189 +1,153 @@
-"""Time on a device: a budget, medians, and the floor that memory sets."""
+"""Time on a device: cold caches, full queues, medians between events."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import cache
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import cupy
 
-T = TypeVar("T")
+from gpu.figures import Session
+
+Call = Callable[[], Any]
 
 #: A measurement is repeated until it has taken so many seconds, within these numbers of repeats.
-SECONDS, LEAST, MOST = 0.3, 3, 50
+SECONDS, LEAST, MOST = 0.25, 3, 50
+
+#: Inputs are rotated among so many times the second-level cache, and calls repeated between two
+#: events until they have moved so many times as much.
+ROTATED, MOVED = 4, 16
+
+#: Calls between two events, at most, and sets of arrays.
+MOST_CALLS, MOST_SETS = 16, 8
+
+#: Bytes that are read before each measurement, so that launches queue up meanwhile.
+AHEAD = 2**30
 
 
-class Budget:
-    """The time that the whole report may take.
+def measured(session: Session, calls: Sequence[Call], *, n_bytes: int = 0) -> dict[str, Any]:
+    """Return the time of one call and its floor.
 
-    Parameters
-    ----------
-    seconds : float
-        From now on.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Return the seconds that are left."""
-        return self._end - time.monotonic()
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measurement.
+    Calls compute the same on arrays of their own. They are queued one behind
+    the other between two events on the device, while it is busy with
+    something else: Python's time shows only where it is longer than the work.
 
     Parameters
     ----------
-    section : str
-        The table that it belongs to.
-    case : dict
-        What was measured: shapes, dtype.
-    variant : str
-        What computed it.
-    seconds : float or None
-        Median of the repeats; None where there is none, and `note` says why.
-    floor : float or None
-        Seconds that reading every input and writing every output once would
-        take at the copy bandwidth.
-    note : str
-        Iterations, deviation, or why there is no figure.
+    session : Session
+        Knows the bandwidth.
+    calls : sequence of callable
+        Called in turn; called before, to compile.
+    n_bytes : int
+        Inputs and outputs of one call.
     """
-
-    section: str
-    case: dict[str, Any]
-    variant: str
-    seconds: float | None
-    floor: float | None = None
-    note: str = ""
-
-
-@dataclass
-class Session:
-    """What the parts of the report share.
-
-    Parameters
-    ----------
-    budget : Budget
-        The time that is left.
-    bandwidth : float
-        Bytes that a copy reads and writes per second.
-    tiny : bool
-        Sizes that only show that the report runs.
-    """
-
-    budget: Budget
-    bandwidth: float
-    tiny: bool = False
-    figures: list[Figure] = field(default_factory=list)
-
-    def size(self, n: int) -> int:
-        """Return a size, or a small one where the report itself is tested."""
-        return min(n, 64) if self.tiny else n
-
-    def cases(self, cases: Sequence[T]) -> Sequence[T]:
-        """Return the cases, or a few where the report itself is tested."""
-        return cases[:3] if self.tiny else cases
-
-    def skip(self, section: str, case: dict[str, Any], variant: str) -> None:
-        """Note that no time was left."""
-        note = "skipped: no time left"
-        self.figures.append(Figure(section, case, variant, None, note=note))
-
-    def add(
-        self,
-        section: str,
-        case: dict[str, Any],
-        variant: str,
-        call: Callable[[], Any],
-        *,
-        n_bytes: int = 0,
-        note: Callable[[], str] = str,
-        expected: float = 2.0,
-        on_device: bool = False,
-    ) -> None:
-        """Measure one figure, if time is left.
-
-        Parameters
-        ----------
-        section, case, variant
-            As in `Figure`.
-        call : callable
-            What to time; it may return before the device is done.
-        n_bytes : int
-            Its inputs and outputs.
-        note : callable
-            Asked after the measurement.
-        expected : float
-            Seconds that it may take; with less time left, it is skipped.
-        on_device : bool
-            Time between events on the device, else on the host's clock.
-        """
-        if self.budget.left() < expected:
-            self.skip(section, case, variant)
-            return
-        floor = n_bytes / self.bandwidth if n_bytes else None
-        clock = median_on_device if on_device else median_seconds
-        try:
-            seconds = clock(call, 0.0 if self.tiny else SECONDS)
-            figure = Figure(section, case, variant, seconds, floor, note())
-        except Exception as error:  # out of memory has a type of its own in each library
-            reason = f"{type(error).__name__}: {error}".replace("\n", " ")[:160]
-            figure = Figure(section, case, variant, None, floor, reason)
-        self.figures.append(figure)
-
-
-def median_seconds(call: Callable[[], Any], duration: float = SECONDS) -> float:
-    """Return the median time of a call, the device's work included, after one to warm up."""
+    moved = max(1, n_bytes)
+    wanted = math.ceil(MOVED * cache_bytes() / moved) if n_bytes else 1
+    rounds = 1 if session.tiny else -(-max(1, min(MOST_CALLS, wanted)) // len(calls))
+    queue = rounds * list(calls)
+    ahead = _ahead(session.tiny)
+    n_ahead = 1
+    if not session.tiny:
+        n_ahead = min(100, 1 + math.ceil(_launch_seconds(queue) / _span([ahead])))
 
     def once() -> float:
+        for _ in range(n_ahead):
+            ahead()
+        return _span(queue) / len(queue)
+
+    seconds = once() if session.tiny else _median(once, SECONDS)
+    return {"seconds": seconds, "floor": n_bytes / session.bandwidth if n_bytes else None}
+
+
+def measured_by_user(session: Session, call: Call, *, n_bytes: int = 0) -> dict[str, Any]:
+    """Return the time that passes on the host until a call's work is done; called before."""
+
+    def once() -> float:
+        cupy.cuda.Device().synchronize()
         start = time.perf_counter()
         call()
         cupy.cuda.Device().synchronize()
         return time.perf_counter() - start
 
-    return _median(once, duration)
+    seconds = once() if session.tiny else _median(once, SECONDS)
+    return {"seconds": seconds, "floor": n_bytes / session.bandwidth if n_bytes else None}
 
 
-def median_on_device(call: Callable[[], Any], duration: float = SECONDS) -> float:
-    """Return the median time between events on the device around a call, after one to warm up."""
-    stream = cupy.cuda.get_current_stream()
+def n_sets(session: Session, n_bytes: int) -> int:
+    """Return how many sets of arrays are larger than the cache together."""
+    if session.tiny:
+        return 2
+    return max(1, min(MOST_SETS, math.ceil(ROTATED * cache_bytes() / max(1, n_bytes))))
 
-    def once() -> float:
-        start, end = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record(stream)
+
+def copy_bandwidth(tiny: bool) -> float:
+    """Return bytes read and written per second by a large copy on the device."""
+    source = random((2**18 if tiny else 2**29,), "float32", -1.0, 1.0)
+    target = cupy.empty_like(source)
+    seconds = _median(lambda: _span([lambda: cupy.copyto(target, source)]))
+    if not bool((target == source).all()):
+        raise RuntimeError("the copy differs from what was copied")
+    return 2 * source.nbytes / seconds
+
+
+def random(shape: tuple[int, ...], dtype: str, low: float, high: float, seed: int = 0) -> Any:
+    """Return numbers that fill an array on the device; they repeat after a million."""
+    n = prod(shape)
+    base = cupy.random.default_rng(seed).random(max(1, min(n, 2**20 + 7)))
+    base = (low + (high - low) * base).astype(dtype)
+    return cupy.tile(base, -(-n // base.size))[:n].reshape(shape)
+
+
+def release() -> None:
+    """Give back the memory that the pool keeps."""
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
+@cache
+def cache_bytes() -> int:
+    """Return the size of the second-level cache."""
+    return int(cupy.cuda.Device().attributes["L2CacheSize"])
+
+
+@cache
+def _ahead(tiny: bool) -> Call:
+    """Return a call that reads much memory, and leaves nothing to be written in the cache."""
+    scratch = cupy.ones(2**10 if tiny else AHEAD // 4, dtype="float32")
+    result = cupy.empty((), dtype="float32")
+    return lambda: cupy.max(scratch, out=result)
+
+
+def _launch_seconds(queue: Sequence[Call]) -> float:
+    """Return how long the host takes to queue some calls."""
+    cupy.cuda.Device().synchronize()
+    start = time.perf_counter()
+    for call in queue:
         call()
-        end.record(stream)
-        end.synchronize()
-        return 1e-3 * float(cupy.cuda.get_elapsed_time(start, end))
-
-    return _median(once, duration)
+    seconds = time.perf_counter() - start
+    cupy.cuda.Device().synchronize()
+    return seconds
 
 
-def _median(once: Callable[[], float], duration: float) -> float:
+def _span(queue: Sequence[Call]) -> float:
+    """Return the seconds between events before and behind some calls."""
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    start.record()
+    for call in queue:
+        call()
+    end.record()
+    end.synchronize()
+    return 1e-3 * float(cupy.cuda.get_elapsed_time(start, end))
+
+
+def _median(once: Callable[[], float], duration: float = 0.05) -> float:
     once()
     end = time.monotonic() + duration
     times = [once() for _ in range(LEAST)]
     while len(times) < MOST and time.monotonic() < end:
         times.append(once())
     return statistics.median(times)
-
-
-def copy_bandwidth(n_bytes: int) -> float:
-    """Return bytes read and written per second by a large copy on the device."""
-    source = cupy.ones(n_bytes // 4, dtype=cupy.float32)
-    target = cupy.empty_like(source)
-    return 2 * source.nbytes / median_on_device(lambda: cupy.copyto(target, source))
-
-
-def random(shape: tuple[int, ...], dtype: str, low: float, high: float) -> Any:
-    """Return numbers that fill an array on the device; they repeat after a million."""
-    n = prod(shape)
-    base = cupy.random.default_rng(0).random(max(1, min(n, 2**20 + 7)))
-    base = (low + (high - low) * base).astype(dtype)
-    return cupy.tile(base, -(-n // base.size))[:n].reshape(shape)

@@ -2,99 +2,169 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cupy
 import numpy as np
 from benchmarks.common import gru_problem
-from peers import jax_deer, jax_scan, torch_gru
+from peers.worker import Peers, sampled
 
 import seqsolve
-from gpu.measure import LEAST, Session
+from gpu import verify
+from gpu.figures import Case, Figure, Session
+from gpu.measure import measured, measured_by_user, release
+from gpu.targets import DEER, LOOP, RIVAL
+from seqsolve.backend import FusedSteps
 
-DEER = "GRU by deer, float32"
-PARTS = "Parts of an iteration of deer, GRU, float32"
+#: Units and sequences; the targets' first.
+GRUS = [
+    (1, 16),
+    (4, 1),
+    (16, 1),
+    (32, 1),
+    (1, 1),
+    (2, 1),
+    (8, 1),
+    (64, 1),
+    (4, 16),
+    (16, 16),
+    (32, 16),
+    (2, 16),
+    (8, 16),
+    (64, 16),
+]
+PARTS = [(1, 16, 10**6), (4, 1, 10**6), (16, 1, 10**5), (32, 1, 10**5), (1, 16, 10**4)]
+LENGTHS = (1_000, 10_000, 100_000, 1_000_000)
 
-UNITS = (1, 4, 16, 32, 2, 8, 64)
-LENGTHS = (10_000, 1_000_000, 100_000, 1_000)
-BATCHES = (1, 16)
-
-LOOP = "loop over CuPy calls"
+FUSED = "seqsolve.deer, element step"
+PEERS = {
+    "jax_scan": "jax.lax.scan, jitted",
+    "jax_deer": RIVAL,
+    "torch_gru": "cuDNN GRU (torch)",
+}
 
 #: Steps that the loop in Python takes; its time a step does not depend on the length.
 LOOP_STEPS = 300
 
-#: What a repeat may take against what the steps that were measured lead to expect, and the
-#: seconds of a first figure, compilation included.
-GROWTH, FIRST = 1.5, 15.0
+#: Seconds of one call of a peer beyond which its time is scaled from fewer steps, and that
+#: compiling may take.
+LONGEST_CALL, COMPILING = 4.0, 40.0
+
+#: Largest difference from `deer` of what computes the same; states are at most 1.
+TOLERANCE = 1e-4
 
 
 def measure_deer(session: Session) -> None:
-    """Measure `deer` and its rivals, each only where the figures so far leave time for it."""
-    for n_steps in map(session.size, LENGTHS[:1] if session.tiny else LENGTHS):
-        for n_units in session.cases(UNITS):
-            for n_batch in BATCHES:
-                case = {"n_units": n_units, "n_batch": n_batch, "n_steps": n_steps}
-                if session.budget.left() > 2.0:
-                    _gru(session, case)
-                else:
-                    session.skip(DEER, case, "seqsolve.deer and its rivals")
+    """Measure `deer` and its peers; what is wrong or fails is noted."""
+    with Peers(session.tiny) as peers, tempfile.TemporaryDirectory() as folder:
+        for n_units, n_batch in session.cases(GRUS):
+            case = {"n_units": n_units, "n_batch": n_batch}
+            file = Path(folder) / "peer.npy"
+            session.attempt(case, _gru, session, peers, n_units, n_batch, file)
 
 
-def _gru(session: Session, case: dict[str, Any]) -> None:
-    n_units, n_batch, n_steps = case.values()
-    batch = () if n_batch == 1 else (n_batch,)
-    cell, x, y0 = gru_problem(n_units, n_steps, batch)
-    n_bytes = x.nbytes + n_batch * n_steps * n_units * 4
-    on_device = _on_device(cell)
-    x_device, y0_device = cupy.asarray(x), cupy.asarray(y0)
-    solutions: list[Any] = []
+class Problem:
+    """A GRU on the device.
 
-    def deer() -> None:
-        solutions[:] = [seqsolve.deer(on_device, None, x_device, y0_device, on_failure="return")]
+    Parameters
+    ----------
+    n_units, n_batch, n_steps : int
+        Its sizes; with one sequence, there is no batch axis.
+    """
 
-    def outcome() -> str:
-        (solution,) = solutions
+    def __init__(self, n_units: int, n_batch: int, n_steps: int) -> None:
+        self.case = {"n_units": n_units, "n_batch": n_batch, "n_steps": n_steps}
+        cell, x, y0 = gru_problem(n_units, n_steps, () if n_batch == 1 else (n_batch,))
+        self.cell, self.x, self.y0 = cell_on_device(cell), cupy.asarray(x), cupy.asarray(y0)
+        self.y: Any = None
+
+    def deer(self, session: Session, step: Any, window: int | None = None) -> dict[str, Any]:
+        """Return the time of `deer`; the first solution is kept, and others compared with it."""
+
+        def solve() -> Any:
+            return seqsolve.deer(step, None, self.x, self.y0, window=window, on_failure="return")
+
+        solution = solve()
         n_windows = len(solution.history)
-        return f"{solution.status.name.lower()}, nit {solution.nit}, windows {n_windows}"
+        if self.y is None:
+            self.y = solution.y
+        deviation = verify.same(solution.y, self.y, TOLERANCE)
+        n_bytes = self.x.nbytes + self.y.nbytes
+        return {
+            **measured_by_user(session, solve, n_bytes=n_bytes),
+            "deviation": deviation if solution.success else float("inf"),
+            "note": f"{solution.status.name.lower()}, nit {solution.nit}, windows {n_windows}",
+        }
 
-    n_loop = min(n_steps, LOOP_STEPS)
-    session.add(
-        DEER,
-        case,
-        "seqsolve.deer",
-        deer,
-        n_bytes=n_bytes,
-        note=outcome,
-        expected=_expected(session, case, "seqsolve.deer"),
-    )
-    loop = {**case, "n_steps": n_loop}
-    if not any(f.case == loop and f.variant == LOOP for f in session.figures):
-        session.add(DEER, loop, LOOP, lambda: gru_loop(on_device, x_device[:n_loop], y0_device))
-    for variant, peer in (
-        ("jax.lax.scan, jitted", jax_scan),
-        ("DEER by jax.lax.associative_scan", jax_deer),
-        ("cuDNN GRU (torch)", torch_gru),
-    ):
-        if peer.on_gpu():
-            expected = _expected(session, case, variant)
-            session.add(
-                DEER, case, variant, peer.gru(cell, x, y0), n_bytes=n_bytes, expected=expected
-            )
+    def loop(self, session: Session, n_steps: int) -> dict[str, Any]:
+        """Return the time of the first steps, taken one by one."""
+        x, y = self.x[:n_steps], self.y[:n_steps]
+        deviation = verify.same(gru_loop(self.cell, x, self.y0), y, TOLERANCE)
+        result = measured_by_user(session, lambda: gru_loop(self.cell, x, self.y0))
+        return {**result, "deviation": deviation}
 
 
-def _expected(session: Session, case: dict[str, Any], variant: str) -> float:
-    """Return the seconds that measuring a case may take, from other lengths of the same."""
-    rates = [
-        figure.seconds / figure.case["n_steps"]
-        for figure in session.figures
-        if figure.variant == variant
-        and figure.seconds is not None
-        and {**figure.case, "n_steps": case["n_steps"]} == case
-    ]
-    if not rates:
-        return 0.0 if session.tiny else FIRST
-    return (1 + LEAST) * GROWTH * max(rates) * float(case["n_steps"])
+def _gru(session: Session, peers: Peers, n_units: int, n_batch: int, file: Path) -> None:
+    before: dict[str, Figure] = {}
+    for n_steps in (40, 64) if session.tiny else LENGTHS:
+        problem = Problem(n_units, n_batch, n_steps)
+        case = problem.case
+        session.add(case, DEER, partial(problem.deer, session, problem.cell), expected=3.0)
+        if isinstance(seqsolve.get_backend("cupy"), FusedSteps):
+            step = problem.cell.element_step()
+            session.add(case, FUSED, partial(problem.deer, session, step), expected=3.0)
+        if problem.y is None:
+            release()
+            continue
+        n_loop = min(n_steps, LOOP_STEPS)
+        if LOOP not in before:
+            loop = {**case, "n_steps": n_loop}
+            before[LOOP] = session.add(loop, LOOP, partial(problem.loop, session, n_loop))
+        expected = cupy.asnumpy(sampled(problem.y))
+        del problem
+        release()
+        for peer, variant in PEERS.items():
+            last = before.get(peer)
+            before[peer] = _peer(session, peers, peer, variant, case, last, expected, file)
+
+
+def _peer(
+    session: Session,
+    peers: Peers,
+    peer: str,
+    variant: str,
+    case: Case,
+    before: Figure | None,
+    expected: np.ndarray,
+    file: Path,
+) -> Figure:
+    """Have a peer compute a case in its process; scale its time where it is slow."""
+    likely = 0.0
+    if before is not None:
+        if before.seconds is None:
+            note = f"not tried: at {before.case['n_steps']:,} steps: {before.note}"
+            return session.add(case, variant, lambda: {"seconds": None, "note": note})
+        likely = before.seconds * case["n_steps"] / before.case["n_steps"]
+        if likely > LONGEST_CALL:
+            scaled = {
+                "seconds": likely,
+                "deviation": before.deviation,
+                "note": f"scaled from {before.case['n_steps']:,} steps",
+            }
+            return session.add(case, variant, lambda: scaled, expected=0.0)
+
+    def measure() -> dict[str, Any]:
+        timeout = min(session.left(), COMPILING + 6 * likely)
+        answer = peers.measure(peer, case, file, timeout)
+        deviation = float(np.abs(np.load(file) - expected).max()) / TOLERANCE
+        note = f"first call {answer['first']:.1f} s, on {answer['device']}"
+        return {"seconds": answer["seconds"], "deviation": deviation, "note": note}
+
+    return session.add(case, variant, measure, expected=5.0 + 3 * likely)
 
 
 def gru_loop(cell: Any, x: Any, y0: Any) -> Any:
@@ -115,48 +185,36 @@ def gru_loop(cell: Any, x: Any, y0: Any) -> Any:
 
 def measure_parts(session: Session) -> None:
     """Measure the step, its Jacobian, the update and the test, each alone."""
+    for n_units, n_batch, n_steps in session.cases(PARTS, 1):
+        case = {"n_units": n_units, "n_batch": n_batch, "n_steps": session.size(n_steps)}
+        session.attempt(case, _parts, session, case)
+        release()
+
+
+def _parts(session: Session, case: Case) -> None:
     backend = seqsolve.get_backend("cupy")
-    for n_units, n_batch in session.cases(((1, 16), (4, 1), (16, 1), (32, 1))):
-        n_steps = session.size(100_000)
-        cell, x, _ = gru_problem(n_units, n_steps, (n_batch,))
-        bound = _on_device(cell).bind(cupy.asarray(x))
-        y = cupy.zeros((n_steps, n_batch, n_units), dtype=np.float32)
-        fy, complete = bound.linearize(y)
-        A = complete()
-        atol = cupy.full(n_units, 1e-6, dtype=np.float32)
-        case = {"n_units": n_units, "n_batch": n_batch, "n_steps": n_steps}
-        session.add(
-            PARTS,
-            case,
-            "step function",
-            lambda bound=bound, y=y: bound.linearize(y)[0],
-            on_device=True,
-        )
-        session.add(
-            PARTS,
-            case,
-            "step function and Jacobian",
-            lambda bound=bound, y=y: bound.linearize(y)[1](),
-            on_device=True,
-        )
-        session.add(
-            PARTS,
-            case,
-            "newton_update",
-            lambda A=A, fy=fy, y=y: backend.newton_update(A, fy, y, method="auto"),
-            n_bytes=A.nbytes + 3 * y.nbytes,
-            on_device=True,
-        )
-        session.add(
-            PARTS,
-            case,
-            "residual_test",
-            lambda fy=fy, y=y, atol=atol: backend.residual_test(y, fy, 1e-6, atol),
-            n_bytes=2 * y.nbytes,
-            on_device=True,
-        )
+    problem = Problem(**case)
+    bound = problem.cell.bind(problem.x)
+    y = cupy.zeros((*problem.x.shape[:-1], case["n_units"]), dtype=np.float32)
+    fy, complete = bound.linearize(y)
+    A = complete()
+    y3, fy3 = (a.reshape(len(a), -1, case["n_units"]) for a in (y, fy))
+    A4 = A.reshape(*y3.shape, *A.shape[y.ndim :])
+    atol = cupy.full(case["n_units"], 1e-6, dtype=np.float32)
+    parts: dict[str, tuple[Callable[[], Any], int]] = {
+        "step function": (lambda: bound.linearize(y)[0], 0),
+        "step function and Jacobian": (lambda: bound.linearize(y)[1](), 0),
+        "newton_update": (
+            lambda: backend.newton_update(A4, fy3, y3, method="auto"),
+            A.nbytes + 3 * y.nbytes,
+        ),
+        "residual_test": (lambda: backend.residual_test(y3, fy3, 1e-6, atol), 2 * y.nbytes),
+    }
+    for part, (call, n_bytes) in parts.items():
+        call()
+        session.add(case, part, partial(measured, session, [call], n_bytes=n_bytes))
 
 
-def _on_device(cell: Any) -> Any:
+def cell_on_device(cell: Any) -> Any:
     """Return the cell with its parameters on the device."""
     return cell.with_params({name: cupy.asarray(p) for name, p in cell.params.items()})

@@ -33,6 +33,7 @@ def gru(cell: Any, x: Any, y0: Any) -> Callable[[], Any]:
     import jax
     import jax.numpy as jnp
 
+    jax.config.update("jax_default_matmul_precision", "highest")  # not tf32
     weights = {name: jnp.asarray(np.asarray(p)) for name, p in cell.params.items()}
     n = y0.shape[-1]
 

@@ -19,10 +19,10 @@ class KernelCompilationError(RuntimeError):
     """A kernel could not be compiled; the device remains usable."""
 
 
-def kernel(source: str, expression: str) -> Any:
+def kernel(source: str, expression: str, step: str = "") -> Any:
     """Return a kernel, compiled for the current device on first use.
 
-    It is kept for the process; CuPy keeps the binary on disk.
+    It is kept for the process, or with the steps used last; CuPy keeps the binary on disk.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ def kernel(source: str, expression: str) -> Any:
         Name of a file in ``kernels/``, without its suffix.
     expression : str
         The instance of a kernel template in it, as in ``"sweep<float, 4>"``.
+    step : str
+        The element step that the kernel evaluates, if it does.
 
     Returns
     -------
@@ -41,13 +43,25 @@ def kernel(source: str, expression: str) -> Any:
     KernelCompilationError
         The compiler refuses it; the message begins its log.
     """
-    return _compile(source, expression, cupy.cuda.Device().id)
+    device = cupy.cuda.Device().id
+    if step:
+        return _compile_step(source, expression, step, device)
+    return _compile(source, expression, device)
 
 
 @functools.cache
 def _compile(source: str, expression: str, device: int) -> Any:
+    return _build(source, expression, "", device)
+
+
+@functools.lru_cache(maxsize=1024)
+def _compile_step(source: str, expression: str, step: str, device: int) -> Any:
+    return _build(source, expression, step, device)
+
+
+def _build(source: str, expression: str, step: str, device: int) -> Any:
     module = cupy.RawModule(
-        code=sources.load(source), options=OPTIONS, name_expressions=(expression,)
+        code=sources.load(source, step), options=OPTIONS, name_expressions=(expression,)
     )
     try:
         return module.get_function(expression)

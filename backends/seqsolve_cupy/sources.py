@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 
 _INCLUDE = re.compile(r'^[ \t]*#include[ \t]+"([^"]+)"[ \t]*$', re.MULTILINE)
 
 
-@functools.cache
-def load(name: str) -> str:
+@functools.lru_cache(maxsize=256)
+def load(name: str, step: str = "") -> str:
     """Return ``kernels/<name>.cu`` with every ``#include "..."`` inlined once.
 
     Parameters
     ----------
     name : str
         Name of the file, without its suffix.
+    step : str
+        What stands for the file ``step.cuh``: an element step.
 
     Returns
     -------
@@ -35,17 +38,19 @@ def load(name: str) -> str:
     >>> '#include "' in sources.load("cyclic_reduction")
     False
     """
-    return _inline(f"{name}.cu", set())
+    return _inline(f"{name}.cu", {"step.cuh": step} if step else {}, set())
 
 
-def _inline(filename: str, seen: set[str]) -> str:
+def _inline(filename: str, given: Mapping[str, str], seen: set[str]) -> str:
     seen.add(filename)
-    text = (files(__package__) / "kernels" / filename).read_text(encoding="utf-8")
+    text = given.get(filename)
+    if text is None:
+        text = (files(__package__) / "kernels" / filename).read_text(encoding="utf-8")
     parts, end = [f'#line 1 "{filename}"\n'], 0
     for match in _INCLUDE.finditer(text):
         parts.append(text[end : match.start()])
         if match[1] not in seen:
-            parts.append(_inline(match[1], seen))
+            parts.append(_inline(match[1], given, seen))
         line = text.count("\n", 0, match.end()) + 1
         parts.append(f'\n#line {line} "{filename}"')
         end = match.end()

@@ -94,6 +94,10 @@ class NumbaBackend(PortableBackend):
         """
         return 1
 
+    def fuses(self, step: Any, dtype: Any) -> bool:
+        """Return True: every size of state is fused."""
+        return True
+
     def march(self, step: Any, x: NDArray | None, y: NDArray) -> None:
         """Step through time, in compiled code."""
         if y.shape[0] > 1 and y.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
 
     def advance(x: NDArray, y: NDArray) -> None:
         if abreast.pays(special, y.shape[1]):
-            kernel = special.kernel("abreast", abreast.build, arguments, unroll=abreast.UNROLL)
+            width = abreast.lanes(y.shape[1])
+            build = functools.partial(abreast.build, width=width)
+            kernel = special.kernel(f"abreast {width}", build, arguments, unroll=abreast.UNROLL)
         else:
             kernel = special.kernel("march", _build, arguments, unroll=UNROLL)
         over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)

@@ -122,8 +122,8 @@ def _build(special: Specialization) -> Any:
                 unverified, ordered, finite = size, inner > 1, True
                 largest = rtol * 0
                 while True:
-                    if first == size and ordered:
-                        first, ordered = unverified, False
+                    if ordered and (first == size or (not finite and first >= unverified)):
+                        first, ordered, finite = unverified, False, True
                     if first == size or not finite or count == maxiter:
                         break
                     front, change = sweep(

@@ -3,8 +3,9 @@
 from seqsolve.ivp._arguments import Batched, Signal
 from seqsolve.ivp._batch_dense import BatchDenseOutput
 from seqsolve.ivp._dense import DenseOutput
-from seqsolve.ivp._method import Attempt, Method, Points, Pullback
+from seqsolve.ivp._method import Attempt, Method, Points
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._tape import Pullback, Tape
 from seqsolve.ivp.adjoint import OdeCotangents, vjp
 from seqsolve.ivp.result import OdeResult
 from seqsolve.ivp.solve import METHODS, solve_ivp
@@ -22,6 +23,7 @@ __all__ = [
     "Pullback",
     "RightHandSide",
     "Signal",
+    "Tape",
     "solve_ivp",
     "vjp",
 ]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from seqsolve.ivp._method import NDArray, Pullback
+from seqsolve.ivp._method import NDArray
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._tape import Pullback
 
 #: Displacement of central differences, relative.
 _DISPLACEMENT = float(np.finfo(float).eps) ** (1 / 3)

@@ -51,12 +51,12 @@ class BatchDenseOutput:
         Parameters
         ----------
         t : float or array_like, shape (k,)
-            Times within the interval.
+            Times.
 
         Returns
         -------
         ndarray, shape ``(n, *batch)`` or ``(n, k, *batch)``
-            The states; NaN where a trajectory ended before.
+            The states; NaN where a trajectory ended before, and outside the interval.
         """
         times = np.asarray(t, dtype=float)
         if times.ndim > 1:
@@ -69,6 +69,8 @@ class BatchDenseOutput:
         h = self._ts[i] - self._ts[before]
         theta = np.where(h != 0, (at - self._ts[before]) / np.where(h != 0, h, 1), 1.0)
         y = polynomial(self._coefficients[:, i], theta)
-        y[self._sign * (at - self._until[lane]) > 0] = np.nan
-        out = y.T.reshape(-1, times.size, *self._batch)
+        inside = self._sign * (at - self._ts[0]) >= 0
+        inside &= self._sign * (at - self._until[lane]) <= 0
+        y[~inside] = np.nan
+        out = y.T.reshape(y.shape[1], times.size, *self._batch)
         return out if times.ndim else out[:, 0]

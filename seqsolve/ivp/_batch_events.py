@@ -116,7 +116,7 @@ class BatchEvents:
         return None
 
     def _value(self, k: int, t: float, y: NDArray, lane: Any) -> float:
-        return float(self._rhs.host(self._rhs.called(self._events[k].function, t, y, lane)).real)
+        return self._events[k].value(self._rhs, t, y, lane)
 
     def _values(self, k: int, t: NDArray, y: NDArray, lane: NDArray) -> NDArray:
         if self._together[k]:
@@ -132,7 +132,8 @@ class BatchEvents:
         if t.size < 2:
             return False
         try:
-            return bool(np.allclose(self._values(k, t[few], y[:, few], lane[few]), alone))
+            together = self._values(k, t[few], y[:, few], lane[few])
+            return bool(np.allclose(together, alone, equal_nan=True))
         except Exception:
             return False
 

@@ -105,6 +105,6 @@ def locate(ts: NDArray, ends: NDArray, t: NDArray, lane: NDArray) -> NDArray:
     low, high = begins[lane], ends[lane] - 1
     while (low < high).any():
         middle = (low + high) // 2
-        before = sign * (ts[middle] - t) < 0
+        before = (low < high) & (sign * (ts[middle] - t) < 0)
         low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
     return low

@@ -33,6 +33,15 @@ class Event:
     function: Callable[..., Any]
     direction: float
     occurrences: float
+    name: str
+
+    def value(self, rhs: RightHandSide, t: float, y: NDArray, lane: Any = None) -> float:
+        """Return the function's value at one point."""
+        given = rhs.called(self.function, t, y, lane)
+        array = rhs.host(given)
+        if array.size != 1 or array.dtype.kind not in "biufc":
+            raise TypeError(f"`{self.name}` must return a number; got {given!r}.")
+        return float(array.reshape(()).real)
 
 
 def parse_events(events: Any) -> list[Event] | None:
@@ -50,14 +59,14 @@ def parse_events(events: Any) -> list[Event] | None:
         occurrences = np.inf
         if isinstance(terminal, bool | np.bool_) or terminal is None:
             occurrences = 1 if terminal else np.inf
-        elif terminal == int(terminal) and terminal > 0:
-            occurrences = int(terminal)
+        elif terminal == int(terminal) and terminal >= 0:
+            occurrences = int(terminal) or np.inf
         else:
             raise ValueError(
                 f"`events[{i}].terminal` must be a boolean or a positive integer; got {terminal!r}."
             )
         direction = float(getattr(function, "direction", 0) or 0)
-        parsed.append(Event(function, direction, occurrences))
+        parsed.append(Event(function, direction, occurrences, f"events[{i}]"))
     return parsed
 
 
@@ -95,7 +104,7 @@ class EventFinder:
             return None
         first = 0 if self._last is None else 1
         rows = [
-            [self._value(e, float(s), v) for e in self._events]
+            [e.value(self._rhs, float(s), v) for e in self._events]
             for s, v in zip(t[first:], y[first:], strict=True)
         ]
         g = np.array(rows).reshape(len(rows), len(self._events))
@@ -114,7 +123,7 @@ class EventFinder:
 
     def _record(self, which: NDArray, a: float, b: float, sol: DenseOutput) -> float | None:
         found = [
-            (find_root(lambda t, e=self._events[k]: self._value(e, t, sol(t)), a, b), int(k))  # type: ignore[misc]
+            (find_root(lambda t, e=self._events[k]: e.value(self._rhs, t, sol(t)), a, b), int(k))  # type: ignore[misc]
             for k in which
         ]
         found.sort(key=lambda pair: abs(pair[0] - a))
@@ -124,9 +133,6 @@ class EventFinder:
             if len(self._times[k]) >= self._events[k].occurrences:
                 return root
         return None
-
-    def _value(self, event: Event, t: float, y: NDArray) -> float:
-        return float(self._rhs.host(self._rhs.called(event.function, t, y, None)).real)
 
 
 def find_root(value: Callable[[float], float], a: float, b: float) -> float:

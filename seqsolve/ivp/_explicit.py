@@ -12,11 +12,11 @@ from seqsolve.ivp._method import (
     Method,
     NDArray,
     Points,
-    Pullback,
     cubic,
     quartic,
 )
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._tape import Pullback, Tape
 
 
 class ExplicitRungeKutta(Method):
@@ -70,44 +70,13 @@ class ExplicitRungeKutta(Method):
         K = self.stages(rhs, at)
         return self.state(at, K, self.b), lambda: self._jacobian(rhs, at, K)
 
-    def pull(self, rhs: RightHandSide, at: Points, c_bar: NDArray | None, w: NDArray) -> Pullback:
-        """Pull cotangents of the new states and of the interpolants back."""
-        if c_bar is None:
-            return self.pull_step(rhs, at, w)
-        A, c, B = self.extended()
-        K_bar = np.tensordot(B, c_bar, 1)
-        K_bar[: len(self.b)] += self.b[:, None, None] * w
-        return self._pull(rhs, at, A, c, K_bar, w + c_bar[0])
+    def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> Tape:
+        """Make the steps and keep their stages, those of the interpolants too."""
+        return ExplicitTape(self, rhs, at, *self.extended()) if dense else self.recorded(rhs, at)
 
-    def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
-        """Pull cotangents of the new states back."""
-        return self._pull(rhs, at, self.A, self.c, self.b[:, None, None] * w, w)
-
-    def _pull(
-        self,
-        rhs: RightHandSide,
-        at: Points,
-        A: NDArray,
-        c: NDArray,
-        K_bar: NDArray,
-        y_bar: NDArray,
-    ) -> Pullback:
-        """Pull cotangents ``h K_bar`` of a tableau's stages back, the last first.
-
-        `y_bar` are those of the states that do not go through the stages.
-        """
-        K = stacked(len(c), at.y)
-        K[0] = rhs(at.t, at.y, at.lane)
-        t, Y, J = self._along(rhs, at, self.continued(rhs, at, K, A, c, 1), A, c)
-        s, (m, n) = len(c), at.y.shape
-        F, Y_bar = np.empty((2, s, m, n), np.result_type(K_bar, K))
-        for i in reversed(range(s)):
-            later = np.tensordot(A[i + 1 :, i], Y_bar[i + 1 :], 1)
-            F[i] = at.h[:, None] * (K_bar[i] + later)
-            Y_bar[i] = np.einsum("mkl,mk->ml", J[i], F[i])
-        lane = None if at.lane is None else np.tile(at.lane, s)
-        flat = (s * m, n)
-        return Pullback(y_bar + Y_bar.sum(axis=0), t, Y.reshape(flat), F.reshape(flat), lane)
+    def recorded(self, rhs: RightHandSide, at: Points) -> Tape:
+        """Make the steps and keep their stages."""
+        return ExplicitTape(self, rhs, at, self.A, self.c)
 
     def extended(self) -> tuple[NDArray, NDArray, NDArray]:
         """Return the tableau ``A``, ``c`` with the stages of the interpolant, and its weights.
@@ -127,27 +96,90 @@ class ExplicitRungeKutta(Method):
         new = np.concatenate([self.b, np.zeros(s)])[None]
         return A, c, quartic(at, middle, new, K[0], K[s])[:, 0].T
 
-    def _along(
-        self, rhs: RightHandSide, at: Points, K: NDArray, A: NDArray, c: NDArray
-    ) -> tuple[NDArray, NDArray, NDArray]:
-        """Return times ``(s m,)``, states ``(s, m, n)`` and Jacobians of the stages."""
-        s, (m, n) = len(K), at.y.shape
-        Y = np.stack([self.state(at, K[:i], A[i, :i]) for i in range(s)])
-        t = (at.t + c[:, None] * at.h).ravel()
-        lane = None if at.lane is None else np.tile(at.lane, s)
-        J = rhs.jacobian(t, Y.reshape(s * m, n), K.reshape(s * m, n), lane)
-        return t, Y, J.reshape(s, m, n, n)
+    def states(self, at: Points, K: NDArray, A: NDArray) -> NDArray:
+        """Return the states ``(s, m, n)`` at a tableau's stages."""
+        return np.stack([self.state(at, K[:i], A[i, :i]) for i in range(len(K))])
 
     def _jacobian(self, rhs: RightHandSide, at: Points, K: NDArray) -> NDArray:
-        J = self._along(rhs, at, K, self.A, self.c)[2]
+        t, lane = _tiled(at, self.c)
+        flat = (t.size, at.y.shape[1])
+        Y = self.states(at, K, self.A)
+        J = rhs.jacobian(t, Y.reshape(flat), K.reshape(flat), lane)
+        return self.propagated(at, J.reshape(*K.shape, flat[1]))
+
+    def propagated(self, at: Points, J: NDArray) -> NDArray:
+        """Return the Jacobians of the new states, from those ``(s, m, n, n)`` at the stages."""
         h = at.h[:, None, None]
         dK = np.empty(J.shape, J.dtype)
-        for i in range(len(K)):
+        for i in range(len(J)):
             dK[i] = J[i]
             if i:
                 dK[i] += J[i] @ (h * np.tensordot(self.A[i, :i], dK[:i], 1))
         jacobian: NDArray = np.eye(J.shape[-1]) + h * np.tensordot(self.b, dK, 1)
         return jacobian
+
+
+class ExplicitTape(Tape):
+    """Steps of an explicit method with the Jacobians at their stages.
+
+    Parameters
+    ----------
+    method : ExplicitRungeKutta
+        The method.
+    rhs : RightHandSide
+        The equation.
+    at : Points
+        Where the steps begin.
+    A, c : ndarray, shape (s, s) and (s,)
+        The tableau, which begins with the method's own.
+    B : ndarray, shape (s, degree + 1), or None
+        The interpolant's weights, as `ExplicitRungeKutta.extended` gives them.
+    """
+
+    def __init__(
+        self,
+        method: ExplicitRungeKutta,
+        rhs: RightHandSide,
+        at: Points,
+        A: NDArray,
+        c: NDArray,
+        B: NDArray | None = None,
+    ) -> None:
+        self._method, self._at, self._A, self._B = method, at, A, B
+        K = stacked(len(c), at.y)
+        K[0] = rhs(at.t, at.y, at.lane)
+        K = method.continued(rhs, at, K, A, c, 1)
+        self._Y = method.states(at, K, A)
+        self._t, self._lane = _tiled(at, c)
+        flat = (self._t.size, at.y.shape[1])
+        J = rhs.jacobian(self._t, self._Y.reshape(flat), K.reshape(flat), self._lane, central=True)
+        self._J = J.reshape(*K.shape, flat[1])
+
+    def jacobian(self) -> NDArray:
+        """Return the Jacobians of the new states."""
+        return self._method.propagated(self._at, self._J[: len(self._method.b)])
+
+    def pull(self, w: NDArray, c_bar: NDArray | None = None) -> Pullback:
+        """Pull cotangents back, stage after stage, the last first."""
+        A, b, h = self._A, self._method.b, self._at.h[:, None]
+        s, m, n = self._Y.shape
+        F, Y_bar = np.zeros((2, s, m, n), np.result_type(w, self._J))
+        F[: len(b)] = b[:, None, None] * w
+        if c_bar is not None and self._B is not None:
+            F += np.tensordot(self._B, c_bar, 1)
+            w = w + c_bar[0]
+        for i in reversed(range(s)):
+            F[i] = h * (F[i] + np.tensordot(A[i + 1 :, i], Y_bar[i + 1 :], 1))
+            Y_bar[i] = np.einsum("mkl,mk->ml", self._J[i], F[i])
+        flat = (s * m, n)
+        y_bar = w + Y_bar.sum(axis=0)
+        return Pullback(y_bar, self._t, self._Y.reshape(flat), F.reshape(flat), self._lane)
+
+
+def _tiled(at: Points, c: NDArray) -> tuple[NDArray, NDArray | None]:
+    """Return times and trajectories of all stages, stage after stage."""
+    t = (at.t + c[:, None] * at.h).ravel()
+    return t, None if at.lane is None else np.tile(at.lane, len(c))
 
 
 def stacked(s: int, y: NDArray) -> NDArray:

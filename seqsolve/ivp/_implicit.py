@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from seqsolve.ivp._method import Method, NDArray, Points, Pullback
+from seqsolve.ivp._method import Method, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._tape import Pullback, Tape
 
 #: Newton iterations for the stages; steps that need more are not made.
 MAXITER = 12
@@ -39,7 +39,7 @@ class ImplicitRungeKutta(Method):
     def linearize(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, Callable[[], NDArray]]:
         """Return the new states, and a function that returns their Jacobians."""
         Z, J = self.stages(rhs, at)
-        return at.y + Z[:, -1], lambda: self._jacobian(rhs, at, J)
+        return at.y + Z[:, -1], lambda: self.propagated(rhs, at, J)
 
     def stages(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, NDArray]:
         """Solve ``Z = h A f(y + Z)`` by Newton's method, with the Jacobian of every stage.
@@ -60,16 +60,17 @@ class ImplicitRungeKutta(Method):
         for _ in range(MAXITER):
             part = at.rows(running)
             h = part.h
-            places = self._places(part, Z[running])
+            places = self.places(part, Z[running])
             F = rhs(*places)
-            J[running] = self._jacobians(rhs, places, F, s)
+            t, points, lane = places
+            J[running] = rhs.jacobian(t, points, F, lane).reshape(-1, s, n, n)
             G = self._weighed(rhs, Z[running]) - h[:, None, None] * (self.A @ F.reshape(-1, s, n))
             finite = np.isfinite(G).all(axis=(1, 2)) & np.isfinite(J[running]).all(axis=(1, 2, 3))
             Z[running[~finite]] = np.nan
             running, G, h = running[finite], G[finite], h[finite]
             if not running.size:
                 break
-            d = linear_solve(rhs, self._matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
+            d = linear_solve(rhs, self.matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
             d = d.reshape(-1, s, n)
             Z[running] += d
             limit = TOLERANCE * np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
@@ -79,68 +80,91 @@ class ImplicitRungeKutta(Method):
         Z[running] = np.nan
         return Z, J
 
-    def jacobian(self, rhs: RightHandSide, at: Points) -> NDArray:
-        """Return the Jacobians of the new states, from those of the derivatives at the stages."""
-        Z, _ = self.stages(rhs, at)
-        return self._jacobian(rhs, at, self._jacobians(rhs, self._places(at, Z), None, len(self.c)))
+    def recorded(self, rhs: RightHandSide, at: Points) -> ImplicitTape:
+        """Make the steps and keep their stages."""
+        return ImplicitTape(self, rhs, at)
 
-    def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
-        """Pull cotangents of the new states back through the stages."""
-        return self.pull_stages(rhs, at, w, self._last(w))
-
-    def _last(self, w: NDArray) -> NDArray:
-        """Return cotangents of the stages where the last has some."""
-        Z_bar = np.zeros((len(w), len(self.c), w.shape[1]), w.dtype)
-        Z_bar[:, -1] = w
-        return Z_bar
-
-    def pull_stages(
-        self, rhs: RightHandSide, at: Points, y_bar: NDArray, Z_bar: NDArray
-    ) -> Pullback:
-        """Pull cotangents of the states and of the stages' increments back."""
-        m, s, n = Z_bar.shape
-        Z, _ = self.stages(rhs, at)
-        t, points, lane = places = self._places(at, Z)
-        J = self._jacobians(rhs, places, None, s)
-        M = self._matrix(rhs, J, at.h).swapaxes(1, 2)
-        mu = linear_solve(rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
-        F_bar = at.h[:, None, None] * (self.A.T @ mu)
-        back = np.einsum("mikl,mik->ml", J, F_bar)
-        return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)
-
-    def _places(self, at: Points, Z: NDArray) -> tuple[NDArray, NDArray, NDArray | None]:
+    def places(self, at: Points, Z: NDArray) -> tuple[NDArray, NDArray, NDArray | None]:
         """Return times, states and trajectories of all stages."""
         s, n = Z.shape[1:]
         t = (at.t[:, None] + at.h[:, None] * self.c).ravel()
         lane = None if at.lane is None else np.repeat(at.lane, s)
         return t, (at.y[:, None] + Z).reshape(-1, n), lane
 
-    def _jacobians(
-        self, rhs: RightHandSide, places: tuple[Any, ...], F: NDArray | None, s: int
-    ) -> NDArray:
-        t, points, lane = places
-        n = points.shape[1]
-        return rhs.jacobian(t, points, F, lane).reshape(-1, s, n, n)
-
-    def _jacobian(self, rhs: RightHandSide, at: Points, J: NDArray) -> NDArray:
+    def propagated(self, rhs: RightHandSide, at: Points, J: NDArray) -> NDArray:
+        """Return the Jacobians of the new states, from those ``(m, s, n, n)`` at the stages."""
         m, s, n = J.shape[:3]
         J = np.where(np.isfinite(J), J, 0)
         right = at.h[:, None, None, None] * np.einsum("ij,mjkl->mikl", self.A, J)
-        dZ = linear_solve(rhs, self._matrix(rhs, J, at.h), right.reshape(m, s * n, n))
+        dZ = linear_solve(rhs, self.matrix(rhs, J, at.h), right.reshape(m, s * n, n))
         jacobian: NDArray = np.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
         return jacobian
 
-    def _matrix(self, rhs: RightHandSide, J: NDArray, h: NDArray) -> NDArray:
+    def matrix(self, rhs: RightHandSide, J: NDArray, h: NDArray) -> NDArray:
         """Return ``I x mass - h A J``, of shape ``(m, s n, s n)``."""
         m, s, n = J.shape[:3]
         blocks = np.einsum("ij,mjkl->mikjl", self.A, J) * h[:, None, None, None, None]
-        mass = np.eye(n) if rhs.mass is None else rhs.mass
-        matrix: NDArray = np.kron(np.eye(s), mass) - blocks.reshape(m, s * n, s * n)
+        matrix: NDArray = stage_masses(rhs, s) - blocks.reshape(m, s * n, s * n)
         return matrix
 
     @staticmethod
     def _weighed(rhs: RightHandSide, Z: NDArray) -> NDArray:
         return Z if rhs.mass is None else Z @ rhs.mass.T
+
+
+class ImplicitTape(Tape):
+    """Steps of an implicit method with the Jacobians at their stages.
+
+    Parameters
+    ----------
+    method : ImplicitRungeKutta
+        The method.
+    rhs : RightHandSide
+        The equation.
+    at : Points
+        Where the steps begin.
+    B : ndarray, shape (degree, s), or None
+        The weights of the stages in the interpolant's coefficients, from degree 1.
+    """
+
+    def __init__(
+        self,
+        method: ImplicitRungeKutta,
+        rhs: RightHandSide,
+        at: Points,
+        B: NDArray | None = None,
+    ) -> None:
+        self._method, self._rhs, self._at, self._B = method, rhs, at, B
+        Z, _ = method.stages(rhs, at)
+        m, s, n = Z.shape
+        self._places = t, points, lane = method.places(at, Z)
+        self._J = rhs.jacobian(t, points, None, lane, central=True).reshape(m, s, n, n)
+
+    def jacobian(self) -> NDArray:
+        """Return the Jacobians of the new states."""
+        return self._method.propagated(self._rhs, self._at, self._J)
+
+    def pull(self, w: NDArray, c_bar: NDArray | None = None) -> Pullback:
+        """Pull cotangents back through the stages, of which the last is the new state."""
+        m, s, n = self._J.shape[:3]
+        Z_bar = np.zeros((m, s, n), np.result_type(w, self._J))
+        y_bar = w
+        if c_bar is not None and self._B is not None:
+            Z_bar += np.einsum("di,dmn->min", self._B, c_bar[1:])
+            y_bar = w + c_bar[0]
+        Z_bar[:, -1] += w
+        h = self._at.h
+        M = self._method.matrix(self._rhs, self._J, h).swapaxes(1, 2)
+        mu = linear_solve(self._rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
+        F_bar = h[:, None, None] * (self._method.A.T @ mu)
+        back = np.einsum("mikl,mik->ml", self._J, F_bar)
+        t, points, lane = self._places
+        return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)
+
+
+def stage_masses(rhs: RightHandSide, s: int) -> NDArray:
+    """Return the matrix in front of the increments of all stages, ``(s n, s n)``."""
+    return np.eye(s * rhs.n) if rhs.mass is None else np.kron(np.eye(s), rhs.mass)
 
 
 def linear_solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:

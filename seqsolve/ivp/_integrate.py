@@ -55,7 +55,7 @@ def integrate(
     where it does not converge at all, a few steps are made one after the other.
     """
     if h is None:
-        f = control.rhs(np.array([t]), y[None])
+        f = control.rhs.first[None]
         size = float(first_steps(loosened(control, y), t, y[None], f)[0])
     else:
         size = h

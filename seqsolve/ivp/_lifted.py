@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from seqsolve.backend import Backend
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._explicit import EmbeddedRungeKutta, ExplicitRungeKutta
-from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve
+from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve, stage_masses
 from seqsolve.ivp._method import Attempt, Method, NDArray, Points, quartic
 from seqsolve.ivp._rhs import RightHandSide
 from seqsolve.ivp.radau import Radau
@@ -50,12 +51,12 @@ class Iterate:
     Y: NDArray
     new: int
 
-    @property
+    @cached_property
     def y(self) -> NDArray:
         """The states on the mesh, shape ``(m + 1, n)``."""
         return np.concatenate([self.y0[None], self.Y[self.new]])
 
-    @property
+    @cached_property
     def at(self) -> Points:
         """Where the steps begin."""
         return Points(self.t[:-1], np.diff(self.t), self.y[:-1])
@@ -288,7 +289,7 @@ class LiftedImplicit(LiftedRungeKutta):
         s, m, n = right.shape
         mass = np.eye(n) if rhs.mass is None else rhs.mass
         blocks = np.einsum("ij,jmkl->mikjl", self.A[1:, 1:], J[1:]) * h[:, None, None, None, None]
-        M = np.kron(np.eye(s), mass) - blocks.reshape(m, s * n, s * n)
+        M = stage_masses(rhs, s) - blocks.reshape(m, s * n, s * n)
         b = np.empty((m, s, n, n + 1), J.dtype)
         b[..., :n] = mass
         b[..., n] = right.swapaxes(0, 1)
@@ -320,10 +321,17 @@ class LiftedRadau(LiftedImplicit):
 
 def _real_interval(method: ExplicitRungeKutta) -> float:
     """Return how far a step times a negative eigenvalue may go before errors grow."""
-    s = len(method.b)
+    return _interval_of(method.A.tobytes(), method.b.tobytes())
+
+
+@cache
+def _interval_of(A: bytes, b: bytes) -> float:
+    weights = np.frombuffer(b)
+    s = len(weights)
     sizes = np.arange(1, 2000) / 100
-    stages = np.linalg.solve(np.eye(s) + sizes[:, None, None] * method.A, np.ones((s, 1)))
-    growth = np.abs(1 - sizes * (stages[..., 0] @ method.b))
+    tableau = np.frombuffer(A).reshape(s, s)
+    stages = np.linalg.solve(np.eye(s) + sizes[:, None, None] * tableau, np.ones((s, 1)))
+    growth = np.abs(1 - sizes * (stages[..., 0] @ weights))
     return float(sizes[int((growth > 1).argmax())])
 
 

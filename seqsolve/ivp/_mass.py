@@ -23,7 +23,8 @@ def mass_matrix(value: Any, n: int, dtype: Any, method: Method) -> NDArray | Non
             f"got {method.name!r}."
         )
     try:
-        mass = np.asarray(value).astype(dtype, casting="same_kind")
+        dense = value.toarray() if hasattr(value, "toarray") else value
+        mass = np.asarray(dense).astype(dtype, casting="same_kind")
     except (TypeError, ValueError):
         raise TypeError(f"`mass` must be an array of numbers; got {value!r}.") from None
     if mass.shape == (n,):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._tape import ParabolaTape, Tape
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
@@ -44,38 +45,6 @@ class Points(NamedTuple):
             for a, b in zip(self, other, strict=True)
         )
         return Points(*both)  # type: ignore[arg-type]
-
-
-class Pullback(NamedTuple):
-    """Where cotangents of steps go.
-
-    Parameters
-    ----------
-    y : ndarray, shape (m, n)
-        Cotangents of the states at the beginning.
-    t : ndarray, shape (k,)
-        Where `fun` was evaluated on the way.
-    points : ndarray, shape (k, n)
-        The states there.
-    f : ndarray, shape (k, n)
-        Cotangents of the derivatives there.
-    lane : ndarray, shape (k,), or None
-        The trajectories to which these belong.
-    """
-
-    y: NDArray
-    t: NDArray
-    points: NDArray
-    f: NDArray
-    lane: NDArray | None
-
-    def joined(self, other: Pullback) -> Pullback:
-        """Return what two parts of one step add up to."""
-        lane = None
-        if self.lane is not None and other.lane is not None:
-            lane = np.concatenate([self.lane, other.lane])
-        t, points, f = (np.concatenate(pair) for pair in zip(self[1:4], other[1:4], strict=True))
-        return Pullback(self.y + other.y, t, points, f, lane)
 
 
 @dataclass(frozen=True)
@@ -131,12 +100,8 @@ class Method(ABC):
     def linearize(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, Callable[[], NDArray]]:
         """Return the new states, and a function that returns their Jacobians ``(m, n, n)``."""
 
-    def jacobian(self, rhs: RightHandSide, at: Points) -> NDArray:
-        """Return the Jacobians ``(m, n, n)`` of the new states, as exact as can be."""
-        return self.linearize(rhs, at)[1]()
-
-    def pull(self, rhs: RightHandSide, at: Points, c_bar: NDArray | None, w: NDArray) -> Pullback:
-        """Pull cotangents back through the steps.
+    def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> Tape:
+        """Make the steps and keep their evaluations.
 
         Parameters
         ----------
@@ -144,23 +109,16 @@ class Method(ABC):
             The equation.
         at : Points
             Where the steps begin.
-        c_bar : ndarray, shape (degree + 1, m, n), or None
-            Cotangents of the interpolants' coefficients; None: these have none.
-        w : ndarray, shape (m, n)
-            Cotangents of the new states.
+        dense : bool
+            Whether cotangents of the interpolants will be pulled back too.
         """
-        if c_bar is None:
-            return self.pull_step(rhs, at, w)
-        # The parabolas have the coefficients y0, 4 M - E and 2 E - 4 M, where M and E are the
-        # increments to the middle and to the end.
-        middle, end = 4 * (c_bar[1] - c_bar[2]), 2 * c_bar[2] - c_bar[1]
-        through = self.pull_step(rhs, at._replace(h=at.h / 2), middle)
-        through = through.joined(self.pull_step(rhs, at, w + end))
-        return through._replace(y=through.y + c_bar[0] - middle - end)
+        whole = self.recorded(rhs, at)
+        half = at._replace(h=at.h / 2)
+        return ParabolaTape(whole, self.recorded(rhs, half)) if dense else whole
 
     @abstractmethod
-    def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
-        """Pull cotangents of the new states back, ``(m, n)``."""
+    def recorded(self, rhs: RightHandSide, at: Points) -> Tape:
+        """Make the steps and keep their evaluations, those of the new states alone."""
 
     def attempt(
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True

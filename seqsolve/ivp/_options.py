@@ -58,7 +58,7 @@ def initial_states(y0: Any, backend: Backend) -> NDArray:
 
 def times(t_eval: Any, start: float, end: float) -> NDArray:
     """Return the times asked for."""
-    wanted = np.asarray(t_eval, dtype=float)
+    wanted = _numbers("t_eval", t_eval)
     if wanted.ndim != 1:
         raise ValueError(f"`t_eval` must be 1-dimensional; got shape {wanted.shape}.")
     low, high = min(start, end), max(start, end)
@@ -88,7 +88,7 @@ def positive(name: str, value: Any) -> float:
 
 def tolerances(rtol: Any, atol: Any, n: int) -> tuple[NDArray, NDArray]:
     """Return the tolerances, for all components or for each."""
-    relative, absolute = np.asarray(rtol, dtype=float), np.asarray(atol, dtype=float)
+    relative, absolute = _numbers("rtol", rtol), _numbers("atol", atol)
     for name, value in (("rtol", relative), ("atol", absolute)):
         if value.shape not in ((), (n,)):
             raise ValueError(f"`{name}` must be a number or have shape ({n},); got {value.shape}.")
@@ -99,6 +99,26 @@ def tolerances(rtol: Any, atol: Any, n: int) -> tuple[NDArray, NDArray]:
         warn(f"`rtol` must be at least {smallest:.3g}, which is used; got {relative}.")
         relative = np.maximum(relative, smallest)
     return relative, absolute
+
+
+def _numbers(name: str, value: Any) -> NDArray:
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`{name}` must be numbers; got {value!r}.") from None
+
+
+def sparsity(value: Any, n: int) -> NDArray | None:
+    """Return where the Jacobian may differ from zero, if that was given."""
+    if value is None:
+        return None
+    pattern = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+    if pattern.shape != (n, n):
+        raise ValueError(
+            f"`jac_sparsity` must have shape {(n, n)}, as `y0` has {n} states; got {pattern.shape}."
+        )
+    nonzero: NDArray = pattern != 0
+    return nonzero
 
 
 def first_step(value: Any, length: float) -> float | None:

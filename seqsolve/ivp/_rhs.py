@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from seqsolve.backend import Backend, get_backend
 from seqsolve.ivp._arguments import Arguments
+from seqsolve.ivp._columns import Columns
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
@@ -41,6 +42,8 @@ class RightHandSide:
         The matrix in front of the derivatives.
     backend : Backend
         Whose arrays the functions take and return. Everything here is NumPy's.
+    pattern : ndarray of bool, shape (n, n), or None
+        Where the Jacobian may differ from zero.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class RightHandSide:
         arguments: Arguments | None = None,
         mass: NDArray | None = None,
         backend: Backend | None = None,
+        pattern: NDArray | None = None,
     ) -> None:
         self.n, self.dtype = y0.shape[0], y0.dtype
         self.nfev = self.njev = self.nlu = self.depth = 0
@@ -59,8 +63,11 @@ class RightHandSide:
         self.mass = mass
         self.backend = get_backend("numpy") if backend is None else backend
         self._fun, self._jac, self._central = fun, jac, mass is not None
+        self._columns = Columns(self.n, pattern)
         with np.errstate(all="ignore"):
             self._probe_functions(t_span, y0)
+            if pattern is not None and jac is None:
+                self._check_pattern(t_span[0], y0)
 
     def _probe_functions(self, t_span: tuple[float, float], y0: NDArray) -> None:
         ahead = np.clip(t_span[1] - t_span[0], -1, 1)
@@ -71,28 +78,49 @@ class RightHandSide:
             lane = np.linspace(0, y0.shape[1] - 1, _PROBE_POINTS).astype(int)
             y0 = y0[:, lane].T
         y = y0 * (1 + spread) + 1e-3 * spread
-        one = None if lane is None else lane[0]
-        start = y0 if lane is None else y0[0]
-        self._value(self.called(self._fun, float(t[0]), start.copy(), one))
-        self.broadcasts = self._probe(self._fun, self._values, t, y, lane)
+        #: The derivatives at the first point, and whether `fun` takes many points.
+        self.first, self.broadcasts = self._probe(self._fun, self._value, self._values, t, y, lane)
+        self.nfev += _PROBE_POINTS + 2
+        self.depth += 3
         self.jac_broadcasts = False
         if callable(self._jac):
-            self._matrix(self.called(self._jac, float(t[0]), start.copy(), one))
-            self.jac_broadcasts = self._probe(self._jac, self._matrices, t, y, lane)
+            _, self.jac_broadcasts = self._probe(
+                self._jac, self._matrix, self._matrices, t, y, lane
+            )
+            self.njev += _PROBE_POINTS + 2
+            self.depth += 3
         elif self._jac is not None:
             self._jac = self._matrix(self._jac)
 
-    def renewed(self, *, central: bool = False) -> RightHandSide:
-        """Return the same with counts of its own, perhaps with central differences."""
+    def _check_pattern(self, t: float, y0: NDArray) -> None:
+        """Compare the Jacobian with a change in all directions at once."""
+        lane = None if y0.ndim == 1 else np.zeros(1, int)
+        y = y0[None] if lane is None else y0[:, 0][None]
+        signs = np.where(np.random.default_rng(0).random(self.n) < 0.5, -1.0, 1.0)
+        move = signs * displacement(y, float(np.finfo(float).eps) ** 0.5)
+        times = np.array([t, t])
+        f, moved = self(
+            times, np.concatenate([y, y + move]), None if lane is None else lane[[0, 0]]
+        )
+        wanted = moved - f
+        found = self.jacobian(times[:1], y, f[None], lane)[0] @ move[0]
+        off = np.abs(found - wanted)
+        if (off > 1e-3 * np.abs(wanted).max() + 1e-12 * np.abs(f).max()).any():
+            raise ValueError(
+                "`jac_sparsity` must be nonzero wherever the Jacobian of `fun` is; at the initial "
+                f"state derivative {int(off.argmax())} depends on more states than it says."
+            )
+
+    def renewed(self) -> RightHandSide:
+        """Return the same with counts of its own."""
         other = copy(self)
         other.nfev = other.njev = other.nlu = other.depth = 0
-        other._central = central or self._central
         return other
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
         """Return the derivatives at points ``(m,)``, ``(m, n)``, as ``(m, n)``."""
         self.depth += 1
-        return self._evaluate(t, y, lane)
+        return self._evaluate(t, y.copy(), lane)
 
     def with_argument(
         self, t: NDArray, y: NDArray, lane: NDArray | None, i: int, value: Any
@@ -110,11 +138,11 @@ class RightHandSide:
 
         if self.broadcasts:
             return self._values(value_at(t, y.T, lane, value), t.size)
-        rows = [
-            value_at(float(t[j]), y[j], _at(lane, j), value[..., j] if varies else value)
-            for j in range(t.size)
-        ]
-        return np.stack([self._value(row) for row in rows])
+        rows = np.empty(y.shape, self.dtype)
+        for j in range(t.size):
+            own = value[..., j] if varies else value
+            rows[j] = self._value(value_at(float(t[j]), y[j].copy(), _at(lane, j), own))
+        return rows
 
     def jacobian(
         self,
@@ -135,12 +163,10 @@ class RightHandSide:
             self.depth += 1
             if self.jac_broadcasts:
                 return self._matrices(self.called(self._jac, t, y.T, lane), m)
-            return np.stack(
-                [
-                    self._matrix(self.called(self._jac, float(t[i]), y[i], _at(lane, i)))
-                    for i in range(m)
-                ]
-            )
+            matrices = np.empty((m, n, n), self.dtype)
+            for i in range(m):
+                matrices[i] = self._matrix(self.called(self._jac, float(t[i]), y[i], _at(lane, i)))
+            return matrices
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
         return self._differences(t, y, f, lane, central or self._central)[1]
@@ -159,28 +185,28 @@ class RightHandSide:
         self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None, central: bool
     ) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians by differences, in one call."""
-        n = y.shape[1]
         self.depth += 1
         relative = np.finfo(float).eps ** (1 / 3 if central else 1 / 2)
         h = displacement(y, relative)
         if self.mass is not None:
             # Algebraic equations add small variables to large ones, which hide smaller changes.
             h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
-        moved = y[:, None, :] + np.eye(n) * h[:, None, :]
+        columns = self._columns
+        moved = columns.displaced(y, h)
+        k = moved.shape[1]
         if central:
-            back = y[:, None, :] - np.eye(n) * h[:, None, :]
-            h = np.einsum("mii->mi", moved) - np.einsum("mii->mi", back)
-            values = self._grid(t, np.concatenate([y[:, None], moved, back], axis=1), lane)
-            change = values[:, 1 : n + 1] - values[:, n + 1 :]
-            f = values[:, 0]
+            back = columns.displaced(y, -h)
+            here = [] if f is not None else [y[:, None]]
+            values = self._grid(t, np.concatenate([moved, back, *here], axis=1), lane)
+            change = values[:, :k] - values[:, k : 2 * k]
+            f = values[:, -1] if f is None else f
+            return f, columns.jacobian(change, columns.own(moved) - columns.own(back))
+        if f is None:
+            values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
+            f, change = values[:, 0], values[:, 1:] - values[:, :1]
         else:
-            h = np.einsum("mii->mi", moved) - y
-            if f is None:
-                values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
-                f, change = values[:, 0], values[:, 1:] - values[:, :1]
-            else:
-                change = self._grid(t, moved, lane) - f[:, None]
-        return f, (change / h[:, :, None]).swapaxes(-1, -2)
+            change = self._grid(t, moved, lane) - f[:, None]
+        return f, columns.jacobian(change, columns.own(moved) - y)
 
     def _grid(self, t: NDArray, points: NDArray, lane: NDArray | None) -> NDArray:
         """Return the derivatives at points ``(m, k, n)``, all of a row at one time."""
@@ -192,11 +218,10 @@ class RightHandSide:
         self.nfev += t.size
         if self.broadcasts:
             return self._values(self.called(self._fun, t, y.T, lane), t.size)
-        rows = [
-            self._value(self.called(self._fun, float(t[i]), y[i], _at(lane, i)))
-            for i in range(t.size)
-        ]
-        return np.stack(rows) if rows else np.empty(y.shape, self.dtype)
+        rows = np.empty(y.shape, self.dtype)
+        for i in range(t.size):
+            rows[i] = self._value(self.called(self._fun, float(t[i]), y[i], _at(lane, i)))
+        return rows
 
     def called(self, fun: Callable[..., Any], t: Any, y: Any, lane: Any) -> Any:
         """Return what a function of time and state gives with the further arguments."""
@@ -214,7 +239,7 @@ class RightHandSide:
         return np.asarray(self.backend.to_numpy(value) if own else value)
 
     def _value(self, f: Any) -> NDArray:
-        value = self.host(f)
+        value = self._numbers("fun", f)
         if value.shape != (self.n,) and value.size == self.n:
             value = value.reshape(self.n)
         if value.shape != (self.n,):
@@ -228,7 +253,7 @@ class RightHandSide:
         return self._cast("fun", self._filled(f, (self.n, m))).T
 
     def _matrix(self, J: Any) -> NDArray:
-        matrix = self.host(J.toarray() if hasattr(J, "toarray") else J)
+        matrix = self._numbers("jac", J.toarray() if hasattr(J, "toarray") else J)
         if self.n == 1 and matrix.size == 1:
             matrix = matrix.reshape(1, 1)
         if matrix.shape != (self.n, self.n):
@@ -255,6 +280,12 @@ class RightHandSide:
             return np.broadcast_to(array[..., None], shape)
         raise ValueError(f"shape {array.shape} where {shape} is needed")
 
+    def _numbers(self, name: str, value: Any) -> NDArray:
+        array = self.host(value)
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"`{name}` must give numbers; got {value!r}.")
+        return array
+
     def _cast(self, name: str, values: NDArray) -> NDArray:
         if values.dtype.kind == "c" and self.dtype.kind != "c":
             raise TypeError(
@@ -266,24 +297,25 @@ class RightHandSide:
     def _probe(
         self,
         fun: Callable[..., Any],
+        single: Callable[[Any], NDArray],
         together: Callable[[Any, int], NDArray],
         t: NDArray,
         y: NDArray,
         lane: NDArray | None,
-    ) -> bool:
-        """Return whether `fun` gives the same for points together as for each alone."""
+    ) -> tuple[NDArray, bool]:
+        """Return what `fun` gives at the first point, and whether it takes many together."""
+
+        def alone(i: int) -> NDArray:
+            value = single(self.called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
+            return value.copy()
+
+        first = alone(0)
         try:
-            joint = together(self.called(fun, t.copy(), y.T.copy(), lane), t.size)
-            single = self._value if joint.ndim == 2 else self._matrix
-            alone = np.stack(
-                [
-                    single(self.called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
-                    for i in range(t.size)
-                ]
-            )
+            joint = together(self.called(fun, t.copy(), y.T.copy(), lane), t.size)[[0, -1]]
+            ends = np.stack([first, alone(-1)])
         except Exception:
-            return False
-        return bool(np.allclose(joint, alone, rtol=1e-9, atol=1e-12, equal_nan=True))
+            return first, False
+        return first, bool(np.allclose(joint, ends, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
 def _at(lane: NDArray | None, i: int) -> Any:
@@ -293,7 +325,10 @@ def _at(lane: NDArray | None, i: int) -> Any:
 def displacement(y: NDArray, relative: float) -> NDArray:
     """Return how far to move each component, from its own size and its size elsewhere."""
     size = np.abs(y)
-    typical = 1e-3 * np.median(np.where(np.isfinite(size), size, 0), axis=0) if len(y) else 0.0
-    size = np.maximum(size, typical)
-    h: NDArray = relative * np.where((size > 0) & np.isfinite(size), size, 1.0)
+    finite = np.isfinite(size)
+    middle = len(y) // 2
+    if len(y):
+        median = np.partition(np.where(finite, size, 0), middle, axis=0)[middle]
+        size = np.maximum(size, 1e-3 * median)
+    h: NDArray = relative * np.where((size > 0) & finite, size, 1.0)
     return h

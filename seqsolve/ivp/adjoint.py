@@ -11,6 +11,7 @@ import numpy as np
 from seqsolve import _checks
 from seqsolve._placement import placed
 from seqsolve._warn import warn
+from seqsolve.backend import Backend
 from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
@@ -142,45 +143,67 @@ def _rows(t: NDArray, y: NDArray, g: NDArray) -> tuple[NDArray, NDArray, NDArray
 def _pull(
     trajectory: Trajectory, times: NDArray, g_out: NDArray, lane: NDArray, fun_vjp: Any
 ) -> tuple[NDArray, tuple[Any, ...]]:
-    """Return the gradients, for cotangents ``(k, n)`` at some times of some trajectories."""
-    method, rhs = trajectory.method, trajectory.rhs.renewed(central=True)
+    """Return the gradients, for cotangents ``(k, n)`` at some times of some trajectories.
+
+    Window after window from the end, so that no more Jacobians than a window's
+    are kept. Nothing connects two trajectories.
+    """
+    rhs = trajectory.rhs.renewed()
     t, y = trajectory.t, trajectory.y
     ends = _ends(trajectory)
     gradients = ArgumentGradients(rhs, fun_vjp, np.result_type(g_out, y))
-    g = np.zeros(y.shape, y.dtype)
+    lam = np.zeros(y.shape, y.dtype)
     after = locate(t, ends, times, lane)
     on_mesh = t[after] == times
-    np.add.at(g, after[on_mesh], g_out[on_mesh])
-    steps = np.ones(t.size, bool)
-    steps[ends - 1] = False
-    steps = np.flatnonzero(steps)
-    between = np.searchsorted(steps, after[~on_mesh] - 1)
-    c_bar = _coefficients(trajectory, steps, between, times[~on_mesh], g_out[~on_mesh])
-    used = np.unique(between)
-    for part in _windows(used.size, y.shape[1]):
-        i = used[part]
-        at = _points(trajectory, steps[i])
-        g[steps[i]] += method.pull(rhs, at, c_bar[:, i], np.zeros_like(at.y)).y
-    lam = _adjoint(trajectory, rhs, steps, g)
-    for part in _windows(steps.size if len(rhs.arguments) else 0, y.shape[1]):
-        own = c_bar[:, part] if used.size else None
-        at = _points(trajectory, steps[part])
-        gradients.add(method.pull(rhs, at, own, lam[steps[part] + 1]))
+    np.add.at(lam, after[on_mesh], g_out[on_mesh])
+    inside = _Inside(after[~on_mesh] - 1, times[~on_mesh], g_out[~on_mesh])
+    is_step = np.ones(t.size, bool)
+    is_step[ends - 1] = False
+    for rows in reversed(list(_windows(t.size - 1, y.shape[1]))):
+        steps = rows.start + np.flatnonzero(is_step[rows])
+        c_bar = _coefficients(trajectory, steps, inside)
+        tape = trajectory.method.taped(rhs, _points(trajectory, steps), dense=c_bar is not None)
+        A = np.zeros((rows.stop - rows.start, *2 * y.shape[1:]), y.dtype)
+        A[steps - rows.start] = tape.jacobian()
+        if c_bar is not None:
+            lam[steps] += tape.pull(np.zeros_like(y[steps]), c_bar).y
+        lam[rows] = _adjoint(rhs.backend, A, lam[rows], lam[rows.stop])
+        if len(rhs.arguments):
+            gradients.add(tape.pull(lam[steps + 1], c_bar))
     begins = np.concatenate([[0], ends[:-1]])
     return lam[begins], gradients.totals()
 
 
-def _coefficients(
-    trajectory: Trajectory, steps: NDArray, i: NDArray, times: NDArray, w: NDArray
-) -> NDArray:
-    """Return the cotangents of the coefficients of all steps' interpolants.
+class _Inside(NamedTuple):
+    """Cotangents of states inside steps.
 
-    They are the cotangents `w` of the states at `times`, in the steps ``steps[i]``,
-    times the powers of where in these steps that is.
+    Parameters
+    ----------
+    steps : ndarray, shape (k,)
+        The mesh points at which these steps begin.
+    times : ndarray, shape (k,)
+        Where in them.
+    w : ndarray, shape (k, n)
+        The cotangents.
+    """
+
+    steps: NDArray
+    times: NDArray
+    w: NDArray
+
+
+def _coefficients(trajectory: Trajectory, steps: NDArray, inside: _Inside) -> NDArray | None:
+    """Return the cotangents of the coefficients of some steps' interpolants, None if all are zero.
+
+    They are the cotangents of the states inside, times the powers of where in
+    the steps that is.
     """
     t, y = trajectory.t, trajectory.y
+    begins, times, w = (a[np.isin(inside.steps, steps)] for a in inside)
+    if not begins.size:
+        return None
+    i = np.searchsorted(steps, begins)
     c_bar = np.zeros((trajectory.method.degree + 1, steps.size, y.shape[1]), np.result_type(w, y))
-    begins = steps[i]
     theta = (times - t[begins]) / (t[begins + 1] - t[begins])
     for power, total in enumerate(c_bar):
         np.add.at(total, i, theta[:, None] ** power * w)
@@ -206,29 +229,15 @@ def _windows(n_steps: int, n: int) -> Iterator[slice]:
         yield slice(i, min(i + window, n_steps))
 
 
-def _adjoint(trajectory: Trajectory, rhs: Any, steps: NDArray, g: NDArray) -> NDArray:
-    """Solve ``lam[i] = g[i] + A[i]^T lam[i + 1]``; nothing connects two trajectories.
-
-    Window after window from the end, so that no more Jacobians than a window's
-    are kept.
-    """
-    lam = g.copy()
-    n = g.shape[1]
-    backend = rhs.backend
-    for part in reversed(list(_windows(g.shape[0] - 1, n))):
-        rows = np.arange(g.shape[0] - 1)[part]
-        A = np.zeros((rows.size, n, n), g.dtype)
-        here = steps[(steps >= rows[0]) & (steps <= rows[-1])]
-        if here.size:
-            A[here - rows[0]] = trajectory.method.jacobian(rhs, _points(trajectory, here))
-        solved = backend.linear_recurrence(
-            backend.asarray(A[:, None]),
-            backend.asarray(g[part][:, None]),
-            backend.asarray(lam[rows[-1] + 1][None]),
-            reverse=True,
-            transpose=True,
-            method="auto",
-            out=None,
-        )
-        lam[part] = backend.to_numpy(solved)[:, 0]
-    return lam
+def _adjoint(backend: Backend, A: NDArray, g: NDArray, last: NDArray) -> NDArray:
+    """Solve ``lam[i] = g[i] + A[i]^T lam[i + 1]`` from `last`."""
+    solved = backend.linear_recurrence(
+        backend.asarray(A[:, None]),
+        backend.asarray(g[:, None]),
+        backend.asarray(last[None]),
+        reverse=True,
+        transpose=True,
+        method="auto",
+        out=None,
+    )
+    return backend.to_numpy(solved)[:, 0]

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from seqsolve.ivp._implicit import linear_solve
-from seqsolve.ivp._method import Method, NDArray, Points, Pullback
+from seqsolve.ivp._method import Method, NDArray, Points
 from seqsolve.ivp._phi import Phi, phi, phi1_derivative
 from seqsolve.ivp._rhs import RightHandSide, displacement
+from seqsolve.ivp._tape import Pullback, Tape
 
 #: Iterations for the new states; steps that need more are not made.
 MAXITER = 20
@@ -81,29 +82,55 @@ class DEER(Method):
 
         return self.step(rhs, at), lambda: _columns(moved, at.y, displacement(at.y, _RELATIVE))
 
-    def pull_step(self, rhs: RightHandSide, at: Points, w: NDArray) -> Pullback:
-        """Pull cotangents of the new states back to the derivatives and Jacobians at both ends."""
-        h, n = at.h[:, None], at.y.shape[1]
-        new, complete = self.linearize(rhs, at)
-        d = new - at.y
+    def recorded(self, rhs: RightHandSide, at: Points) -> Tape:
+        """Make the steps and keep the derivatives and Jacobians at both ends."""
+        return DEERTape(self, rhs, at)
+
+
+class DEERTape(Tape):
+    """Steps with the derivatives and Jacobians at both ends.
+
+    Parameters
+    ----------
+    method : DEER
+        The method.
+    rhs : RightHandSide
+        The equation.
+    at : Points
+        Where the steps begin.
+    """
+
+    def __init__(self, method: DEER, rhs: RightHandSide, at: Points) -> None:
+        n, h = at.y.shape[1], at.h[:, None]
+        new, complete = method.linearize(rhs, at)
+        self._jacobian, self._at = complete(), at
+        self._end = Points(at.t + at.h, at.h, new, at.lane)
+        self._d = d = new - at.y
         f, J = _derivatives(rhs, at)
-        end = Points(at.t + at.h, at.h, new, at.lane)
-        f_new, J_new = _derivatives(rhs, end)
-        Z = h[:, None] * (J + J_new) / 2
-        v = (f + f_new) / 2 - _times(J_new, d) / 2
+        f_new, J_new = _derivatives(rhs, self._end)
+        self._Z = h[:, None] * (J + J_new) / 2
+        self._v = (f + f_new) / 2 - _times(J_new, d) / 2
 
         def residual(d: NDArray) -> NDArray:
             many = _tiled(at, 2 * n), np.tile(f, (2 * n, 1)), np.tile(J, (2 * n, 1, 1))
             return d - _image(rhs, *many, d)[0]
 
-        M = _columns(residual, d, displacement(at.y, _RELATIVE))
-        mu = np.linalg.solve(M.swapaxes(1, 2), w[:, :, None])[:, :, 0]
+        self._M = _columns(residual, d, displacement(at.y, _RELATIVE))
+
+    def jacobian(self) -> NDArray:
+        """Return the Jacobians of the new states."""
+        return self._jacobian
+
+    def pull(self, w: NDArray, c_bar: NDArray | None = None) -> Pullback:
+        """Pull cotangents of the new states back to the derivatives and Jacobians at both ends."""
+        h, Z = self._at.h[:, None], self._Z
+        mu = np.linalg.solve(self._M.swapaxes(1, 2), w[:, :, None])[:, :, 0]
         to_f = h * _times(phi(Z).one.swapaxes(1, 2), mu) / 2
-        outer = mu[:, :, None] * v[:, None]
+        outer = mu[:, :, None] * self._v[:, None]
         to_J = h[:, None] ** 2 / 2 * phi1_derivative(Z.swapaxes(1, 2), outer)
-        first = _evaluations(at, to_f, to_J)
-        last = _evaluations(end, to_f, to_J - to_f[:, :, None] * d[:, None])
-        y_bar = np.einsum("mkl,mk->ml", complete(), w)
+        first = _evaluations(self._at, to_f, to_J)
+        last = _evaluations(self._end, to_f, to_J - to_f[:, :, None] * self._d[:, None])
+        y_bar = np.einsum("mkl,mk->ml", self._jacobian, w)
         return Pullback(y_bar, *first).joined(Pullback(0 * y_bar, *last))
 
 

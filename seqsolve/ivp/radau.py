@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve
-from seqsolve.ivp._method import Attempt, NDArray, Points, Pullback
+from seqsolve.ivp._implicit import ImplicitRungeKutta, ImplicitTape, linear_solve
+from seqsolve.ivp._method import Attempt, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
 
 _R = 6**0.5
@@ -37,6 +37,8 @@ class Radau(ImplicitRungeKutta):
     )
     c = np.array([(4 - _R) / 10, (4 + _R) / 10, 1])
     e = np.array([-13 - 7 * _R, -13 + 7 * _R, -1]) / 3
+    #: Coefficients, from degree 1, of the polynomials that are 1 at one stage and 0 at the others.
+    polynomials = np.linalg.inv(c[:, None] ** np.arange(1, 4))
     gamma = 3 + 3 ** (2 / 3) - 3 ** (1 / 3)
 
     def attempt(
@@ -59,17 +61,10 @@ class Radau(ImplicitRungeKutta):
         error = np.where(usable[:, None], error, np.nan)
         return Attempt(y_new, error, self._interpolant(at.y, Z))
 
-    def pull(self, rhs: RightHandSide, at: Points, c_bar: NDArray | None, w: NDArray) -> Pullback:
-        """Pull cotangents back through the stages, on which the interpolant rests."""
-        if c_bar is None:
-            return self.pull_step(rhs, at, w)
-        Z_bar = np.einsum("di,dmn->min", self._polynomials(), c_bar[1:])
-        return self.pull_stages(rhs, at, w + c_bar[0], Z_bar + self._last(w))
+    def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:
+        """Make the steps and keep their stages, on which the interpolants rest too."""
+        return ImplicitTape(self, rhs, at, self.polynomials)
 
     def _interpolant(self, y: NDArray, Z: NDArray) -> NDArray:
         """Return the coefficients of the cubics through the state and the three stages."""
-        return np.concatenate([y[None], np.tensordot(self._polynomials(), Z, (1, 1))])
-
-    def _polynomials(self) -> NDArray:
-        """Return the coefficients, from degree 1, of the polynomials that are 1 at one stage."""
-        return np.linalg.inv(self.c[:, None] ** np.arange(1, 4))
+        return np.concatenate([y[None], np.tensordot(self.polynomials, Z, (1, 1))])

@@ -69,8 +69,8 @@ class OdeResult:
     depth : int
         Calls of `fun` and `jac` that had to be made one after the other, each
         on as many points as there were: to be compared with the `nfev` of a
-        sequential solver. The few at the start that find out whether `fun`
-        takes many points are not counted.
+        sequential solver. Every call counts, those that find out whether
+        `fun` takes many points too.
     n_sequential : int
         Steps that were made one after the other because solving them together
         failed. For a batch all of them, each a step of every trajectory.

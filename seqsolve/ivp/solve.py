@@ -26,13 +26,14 @@ from seqsolve.ivp.implicit_euler import ImplicitEuler
 from seqsolve.ivp.radau import Radau
 from seqsolve.ivp.result import OdeResult
 from seqsolve.ivp.rk4 import RK4
+from seqsolve.ivp.rk23 import RK23
 from seqsolve.ivp.rk45 import RK45
 from seqsolve.ivp.trapezoid import Trapezoid
 
 __all__ = ["METHODS", "solve_ivp"]
 
 METHODS: dict[str, type[Method]] = {
-    m.name: m for m in (RK45, DOP853, RK4, Radau, Trapezoid, ImplicitEuler, DEER)
+    m.name: m for m in (RK45, RK23, DOP853, RK4, Radau, Trapezoid, ImplicitEuler, DEER)
 }
 
 
@@ -51,6 +52,7 @@ def solve_ivp(
     rtol: Any = 1e-3,
     atol: Any = 1e-6,
     jac: Any = None,
+    jac_sparsity: Any = None,
     first_step: float | None = None,
     max_step: float = np.inf,
     mass: Any = None,
@@ -81,9 +83,11 @@ def solve_ivp(
         Arguments that differ between trajectories are `seqsolve.ivp.Batched`.
         A batch goes through time together, every trajectory with steps of
         its own.
-    method : {"RK45", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler", "DEER"} or Method
-        Explicit: Dormand and Prince's pair of orders 5 and 4, their method of
-        order 8, the classical method of order 4. Implicit, for stiff problems:
+    method : {"RK45", "RK23", "DOP853", "RK4", "Radau", "Trapezoid", "ImplicitEuler", "DEER"} \
+or Method
+        Explicit: Dormand and Prince's pair of orders 5 and 4, Bogacki and
+        Shampine's of orders 3 and 2, Dormand and Prince's method of order 8,
+        the classical method of order 4. Implicit, for stiff problems:
         Radau IIA of order 5, the trapezoidal rule, implicit Euler; and the
         exponential method of order 2 of DEER [1]_. With the
         methods of orders 1, 2 and 4 errors add up over the steps; with the
@@ -111,6 +115,10 @@ def solve_ivp(
         ``jac(t, y)``, the derivatives of `fun` with respect to `y`, of shape
         ``(n, n)``, or with a last axis for many points; or a constant matrix.
         By default forward differences.
+    jac_sparsity : array_like or sparse matrix, shape (n, n), optional
+        Nonzero where the Jacobian may be. Then differences displace many
+        states together: for a banded Jacobian as many evaluations as it has
+        diagonals, however large `n` is.
     first_step : float, optional
         The first step to try for the crude trajectory.
     max_step : float
@@ -183,7 +191,8 @@ def solve_ivp(
     first = _options.first_step(first_step, abs(end - start))
     relative, absolute = _options.tolerances(rtol, atol, len(state))
     matrix = mass_matrix(mass, len(state), state.dtype, scheme)
-    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home)
+    pattern = _options.sparsity(jac_sparsity, len(state))
+    rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home, pattern)
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     with np.errstate(all="ignore"):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqsolve.random import philox4x64
-
 #: Dimensions for which SciPy has direction numbers.
 MAX_SOBOL = 21201
+
+_EVEN_BITS = np.uint64(0x5555555555555555)
 
 
 def sobol_words(copies: range, columns: range) -> npt.NDArray[np.uint32]:
@@ -45,17 +45,20 @@ def sobol_words(copies: range, columns: range) -> npt.NDArray[np.uint32]:
     return words
 
 
-def orthogonal_bits(seed: tuple[int, int], copies: range, columns: range) -> npt.NDArray[np.uint8]:
-    """Return a Hadamard matrix whose rows have random signs.
+def orthogonal_bits(offset: int, copies: range, columns: range) -> npt.NDArray[np.uint8]:
+    """Return a Hadamard matrix whose rows have the signs of a bent function.
 
-    Element ``(k, j)`` is the parity of ``k & j``: over any aligned block of
-    ``2**m`` rows, columns below ``2**m`` are orthogonal, and they stay so when
-    rows change their signs.
+    Element ``(k, j)`` of the matrix is the parity of ``k & (j ^ offset)``: over
+    any aligned block of ``2**m`` rows, columns that differ in the last `m` bits
+    are orthogonal, and they stay so when rows change their signs. These are the
+    parity of ``k0 k1 + k2 k3 + ...``, where ``k0`` is the last bit of ``k``. So
+    the mean of a column over ``copies = 4**m`` rows is ``+-1 / sqrt(copies)``,
+    and over other numbers of rows that is its root mean square over all offsets.
 
     Parameters
     ----------
-    seed : tuple of int
-        Key of the rows' signs.
+    offset : int
+        Below ``2**32``; which column stands where.
     copies : range
         Which rows.
     columns : range
@@ -65,15 +68,19 @@ def orthogonal_bits(seed: tuple[int, int], copies: range, columns: range) -> npt
     -------
     array of uint8, shape (len(copies), len(columns))
         0 or 1.
+
+    References
+    ----------
+    .. [1] O. S. Rothaus, "On 'bent' functions", Journal of Combinatorial
+       Theory A 20, 1976.
     """
-    k = np.arange(copies.start, copies.stop, dtype=np.uint64)
-    zero = np.zeros(1, np.uint64)
-    signs = philox4x64((k, zero, zero, zero), seed)[0] & np.uint64(1)
-    both = k[:, None] & np.arange(columns.start, columns.stop, dtype=np.uint64)
+    k = np.arange(copies.start, copies.stop, dtype=np.uint64)[:, None]
+    j = np.arange(columns.start, columns.stop, dtype=np.uint64) ^ np.uint64(offset)
+    bits = (k & j) ^ (k & (k >> np.uint64(1)) & _EVEN_BITS)
     for shift in (32, 16, 8, 4, 2, 1):
-        both ^= both >> np.uint64(shift)
-    bits: npt.NDArray[np.uint8] = ((both & np.uint64(1)) ^ signs[:, None]).astype(np.uint8)
-    return bits
+        bits ^= bits >> np.uint64(shift)
+    parity: npt.NDArray[np.uint8] = (bits & np.uint64(1)).astype(np.uint8)
+    return parity
 
 
 @functools.lru_cache(maxsize=64)

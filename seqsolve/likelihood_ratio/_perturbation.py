@@ -17,7 +17,7 @@ from seqsolve.likelihood_ratio.noise import Noise
 
 #: Places in a layer that have noise of their own: preactivations first, then parameters.
 _PLACES = 16
-_ROW_SIGNS = 2**16 - 1
+_OFFSET = 2**16 - 1
 
 _KINDS = {"gaussian": "normal", "sobol": "normal", "sign": "sign", "orthogonal": "sign"}
 
@@ -66,14 +66,21 @@ def streams(
     if noise.kind == "sobol":
         table = sobol_words(copies, columns)
     elif noise.kind == "orthogonal":
-        row_key = (seed, (iteration << 16) + _ROW_SIGNS)
-        table = orthogonal_bits(row_key, copies, range(columns.start + 1, columns.stop + 1))
+        table = orthogonal_bits(_offset(noise), copies, columns)
     if table is not None:
         table = table.reshape(len(copies), place.positions, place.n_units)
         if 1 < place.positions < place.n_data:
             table = table.repeat(place.n_data // place.positions, axis=1)
         table = backend.asarray(table)
     return random.NoiseStream(key, step, _KINDS[noise.kind], table is not None, table)
+
+
+def _offset(noise: Noise) -> int:
+    """Return how orthogonal columns are permuted in one iteration."""
+    seed, iteration = noise.words
+    zero = np.zeros(1, np.uint64)
+    words = random.philox4x64((zero, zero, zero, zero), (seed, (iteration << 16) + _OFFSET))
+    return int(words[0][0]) >> 32
 
 
 def add(

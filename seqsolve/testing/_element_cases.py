@@ -66,6 +66,7 @@ def cases() -> Iterator[ConformanceCase]:
         "element-steps-not-a-number": _not_a_number,
         "element-steps-empty": _empty,
         "sweep_windows-not-finite": _not_finite,
+        "sweep_windows-not-finite-unverified": _unverified,
         "sweep_windows-bad-guess": _bad_guess,
         "sweep_windows-not-a-number": _nan_values,
     }.items():
@@ -313,6 +314,21 @@ def _not_finite(backend: Backend) -> None:
         y[0, :, 0] = [0.5, 3.0, 1.0]
         for window, block_size in ((17, 1), (4, 1), (17, 4), (6, 3)):
             _compare(backend, cell, x, y, window=window, block_size=block_size, maxiter=window)
+
+
+def _unverified(backend: Backend) -> None:
+    """Verify the blocks that were solved together before one in which a value is not finite."""
+    cell = element_step(_squares, n_state=1)
+    for dtype in real_dtypes(backend):
+        for late in (2e-4, 0.5):
+            x = np.full((14, 2, 1), 0.1, dtype)
+            x[9, 1] = np.inf
+            y = np.full((15, 2, 1), (1 - 0.6**0.5) / 2, dtype)
+            y[6] += np.array(late, dtype)
+            for block_size in (2, 3, 5):
+                for maxiter in (1, 2, 20):
+                    options = {"window": 14, "block_size": block_size, "maxiter": maxiter}
+                    _compare(backend, cell, x, y, **options)
 
 
 def _bad_guess(backend: Backend) -> None:

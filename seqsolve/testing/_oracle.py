@@ -117,10 +117,10 @@ def sweep_windows(
             s = y[begin : begin + window + 1, k]  # s[t + 1] is position t of the window
             first, unverified, finite = 0, len(s) - 1, True
             stride = block_size
-            while finite and nit[w, k] < maxiter:
-                if first == len(s) - 1 and stride > 1:
-                    first, stride = unverified, 1
-                if first == len(s) - 1:
+            while nit[w, k] < maxiter:
+                if stride > 1 and (first == len(s) - 1 or (not finite and first >= unverified)):
+                    first, stride, finite = unverified, 1, True
+                if first == len(s) - 1 or not finite:
                     break
                 new = s.copy()
                 for r in range(first, min(first + stride, len(s) - 1)):
@@ -140,12 +140,12 @@ def sweep_windows(
                 if stride == 1:
                     residual[w, k] = max(residual[w, k], change[first:front].max(initial=0))
                     new[first + 1 : front + 1] = s[first + 1 : front + 1]
-                elif finite and exact > first + stride:
+                elif exact > first + stride:
                     unverified = min(unverified, first + stride)
                 first = exact if finite else front + int(bad[0])
                 s[...] = new
-            if finite and stride > 1:
-                first = min(first, unverified)
+            if stride > 1 and first >= unverified:
+                first, finite = unverified, True
             if first < len(s) - 1 or not finite:
                 converged[k], stuck[k] = begin + first, not finite
                 break

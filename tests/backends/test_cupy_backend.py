@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from support.processes import environment
 
 import seqsolve
 from seqsolve.backend import BackendUnavailableError
@@ -294,7 +294,7 @@ def test_without_cupy_the_extras_are_named(tmp_path):
     code = "import seqsolve; print(seqsolve.backend_status('cupy').reason)"
     result = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env=environment(tmp_path),
         capture_output=True,
         text=True,
         check=True,

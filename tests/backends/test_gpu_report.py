@@ -1,51 +1,107 @@
-"""The report on a GPU runs to its end, and says so where there is none."""
+"""The report on a GPU runs to its end, believes no result, and says where there is no device."""
 
 from __future__ import annotations
 
 import json
-import os
+import math
+import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.emulation import EMULATION, reason_not_to_emulate
+from support.processes import environment
 
-REPORT = Path(__file__).parents[2] / "asv_benchmarks" / "gpu_report.py"
+BENCHMARKS = Path(__file__).parents[2] / "asv_benchmarks"
+needs_emulation = pytest.mark.skipif(
+    bool(reason_not_to_emulate()), reason=reason_not_to_emulate() or "emulated"
+)
 
 
 def run(*arguments, path):
     return subprocess.run(
-        [sys.executable, str(REPORT), *arguments],
-        env={**os.environ, "PYTHONPATH": str(path), "PYTHONSAFEPATH": ""},
+        [sys.executable, str(BENCHMARKS / "gpu_report.py"), *arguments],
+        env=environment(path, PYTHONSAFEPATH=""),
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-@pytest.mark.skipif(bool(reason_not_to_emulate()), reason=reason_not_to_emulate())
-@pytest.mark.parametrize("seconds", [60, 0])
-def test_it_writes_every_section_and_ends_in_time(tmp_path, seconds):
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@needs_emulation
+@pytest.mark.parametrize("sections", ["memory,parts,reduction", "numba", "tuning"])
+def test_every_figure_is_measured_and_verified(tmp_path, sections):
     output = tmp_path / "report"
-    result = run("--tiny", "--seconds", str(seconds), "--output", str(output), path=EMULATION)
-    assert result.returncode == 0, result.stderr
+    result = run("--tiny", "--sections", sections, "--output", str(output), path=EMULATION)
+    assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(output.with_suffix(".json").read_text())
     assert "emulated" in report["machine"]["device"]
-    assert report["copy_bandwidth_bytes_per_second"] > 0
     figures = report["figures"]
-    sections = {figure["section"] for figure in figures}
-    assert len(sections) == 4
+    assert {figure["section"] for figure in figures} == set(sections.split(","))
+    for figure in figures:
+        assert figure["seconds"], figure
+        assert figure["floor"] is None or figure["floor"] > 0
+        assert figure["deviation"] is not None or figure["section"] == "parts"
     page = output.with_suffix(".md").read_text()
     assert page.startswith("# CuPy backend, tiny sizes: no figure here means anything")
-    assert all(f"## {section}" in page for section in sections)
-    if seconds:
-        assert all(figure["seconds"] > 0 for figure in figures), [
-            figure["note"] for figure in figures if not figure["seconds"]
-        ]
-        assert any("converged" in figure["note"] for figure in figures)
-    else:
-        assert all(figure["note"] == "skipped: no time left" for figure in figures)
+    assert "not measured" in page
+    if sections == "tuning":
+        from gpu.tuning import CONSTANTS, RESIDUALS
+
+        tuned = {figure["case"]["what"] for figure in figures}
+        for name in [*(name for _, name, *_ in CONSTANTS), *(name for name, _ in RESIDUALS)]:
+            assert any(what.endswith(name) for what in tuned)
+
+
+@needs_emulation
+def test_peers_compute_the_same(tmp_path):
+    output = tmp_path / "report"
+    result = run("--tiny", "--sections", "deer", "--output", str(output), path=EMULATION)
+    assert result.returncode == 0, result.stdout + result.stderr
+    figures = json.loads(output.with_suffix(".json").read_text())["figures"]
+    installed = {
+        "jax.lax.scan, jitted": find_spec("jax"),
+        "DEER by jax.lax.associative_scan": find_spec("jax"),
+        "cuDNN GRU (torch)": find_spec("torch"),
+    }
+    for figure in figures:
+        if installed.get(figure["variant"], True):
+            assert figure["deviation"] <= 1, figure
+        else:
+            assert figure["seconds"] is None
+            assert "ModuleNotFoundError" in figure["note"] or "not tried" in figure["note"]
+    page = output.with_suffix(".md").read_text()
+    assert "How many times longer than seqsolve.deer" in page
+
+
+@needs_emulation
+def test_without_time_everything_is_skipped(tmp_path):
+    output = tmp_path / "report"
+    arguments = ["--tiny", "--seconds", "0", "--sections", "memory,deer", "--output", str(output)]
+    result = run(*arguments, path=EMULATION)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(output.with_suffix(".json").read_text())["figures"]
+    assert figures
+    assert all(figure["note"] == "skipped: no time left" for figure in figures)
+
+
+@needs_emulation
+def test_a_section_that_hangs_costs_no_other(tmp_path, monkeypatch):
+    import gpu_report
+
+    monkeypatch.setattr(gpu_report, "GRACE", 0.0)
+    content = gpu_report._run_section("memory", 0.1, True)
+    (figure,) = content["figures"]
+    assert figure.note == "its process was ended after 0 s"
+    assert figure.variant == "section memory"
 
 
 def test_without_a_device_it_measures_nothing(tmp_path):
@@ -55,3 +111,121 @@ def test_without_a_device_it_measures_nothing(tmp_path):
     assert "Nothing was measured" in result.stderr
     assert "there is none" in result.stderr
     assert not (tmp_path / "report.json").exists()
+
+
+def test_sections_have_names(tmp_path):
+    result = run("--sections", "memory,nothing", path=tmp_path)
+    assert result.returncode == 2
+    assert "there is no section 'nothing': memory, deer" in result.stderr
+
+
+def test_a_peer_that_fails_or_takes_too_long_is_one_line(tmp_path):
+    from peers.worker import PeerError, Peers
+
+    case = {"n_units": 1, "n_batch": 1, "n_steps": 5}
+    with Peers(tiny=True) as peers:
+        with pytest.raises(PeerError, match=r"No module named 'peers\.nobody'"):
+            peers.measure("nobody", case, tmp_path / "y.npy", 60.0)
+        peers._processes["nobody"].send_signal(signal.SIGSTOP)
+        with pytest.raises(PeerError, match="took more than 0 s"):
+            peers.measure("nobody", case, tmp_path / "y.npy", 0.1)
+        with pytest.raises(PeerError, match="ModuleNotFoundError"):
+            peers.measure("nobody", case, tmp_path / "y.npy", 60.0)
+
+
+CASE = {"n_units": 1, "n_batch": 16, "n_steps": 10**6}
+
+
+def figure(variant, seconds, deviation, n_steps=10**6):
+    from gpu.figures import Figure
+
+    case = {**CASE, "n_steps": n_steps}
+    return Figure("deer", case, variant, seconds, 1e-3, deviation, "a | b")
+
+
+@pytest.mark.parametrize("deviation", [1.5, math.inf, math.nan, None])
+def test_no_ratio_is_formed_of_a_wrong_result(deviation):
+    from gpu.document import as_markdown
+    from gpu.targets import DEER, LOOP, RIVAL, ratio
+
+    ours, wrong = figure(DEER, 0.01, 0.5), figure(RIVAL, 1.0, deviation)
+    right = figure(RIVAL, 1.0, 0.5)
+    assert ratio([ours, right], CASE, RIVAL) == pytest.approx(100)
+    assert ratio([ours, wrong], CASE, RIVAL) is None
+    assert ratio([figure(DEER, 0.01, deviation), right], CASE, RIVAL) is None
+    assert ratio([ours, figure(LOOP, 0.3, 0.5, 300)], CASE, LOOP) == pytest.approx(1e5)
+    page = as_markdown("title", {}, [ours, wrong])
+    assert ("**wrong**" in page) == (deviation is not None)
+    row = next(line for line in page.splitlines() if "n = 1, B = 16, every length" in line)
+    assert row.endswith("not measured |")
+    assert "| 100 times | met |" in as_markdown("title", {}, [ours, right])
+
+
+def test_targets_are_met_or_not():
+    from gpu.figures import Figure
+    from gpu.targets import TARGETS
+
+    case = {"n_steps": 2**24, "n_batch": 1, "n_state": 1, "matrices": "diagonal"}
+    case["dtype"] = "float32"
+
+    def row(*floors):
+        variants = ("linear_recurrence", "newton_update")
+        figures = [
+            Figure("memory", case, variant, 1.0, floor, 0.1)
+            for variant, floor in zip(variants, floors, strict=False)
+        ]
+        return TARGETS[0].row(figures)[2:]
+
+    assert row(0.86, 0.9) == ["86 % of copy bandwidth", "met"]
+    assert row(0.86, 0.84) == ["84 % of copy bandwidth", "**not met**"]
+    assert row(0.86) == ["", "not measured"]
+
+
+@needs_emulation
+@pytest.mark.parametrize("dense", [False, True])
+def test_what_verifies_results_finds_each_fault(dense):
+    import cupy
+    from gpu import kernels, verify
+
+    import seqsolve
+
+    shape = kernels.Shape(200, 2, 3, dense)
+    A, b = kernels.system(shape, 0.9)
+    y = seqsolve.linear_recurrence(A, b)
+    old = 0.5 * b
+    new = old.copy()
+    backend = seqsolve.get_backend("cupy")
+    backend.newton_update(A, b, new, method="auto")
+    assert verify.recurrence(A, b, y) <= 1
+    assert verify.newton_update(A, b, old, new) <= 1
+    for place in ((0, 0, 0), (77, 1, 2), (199, 0, 1)):
+        for fault in (1e-3, np.nan, np.inf):
+            for check, right in ((verify.recurrence, y), (verify.newton_update, new)):
+                wrong = right.copy()
+                wrong[place] += fault
+                given = (A, b) if check is verify.recurrence else (A, b, old)
+                assert not check(*given, wrong) <= 1, (check, place, fault)
+    fy = y.copy()
+    fy[50, 1] += 1
+    test = backend.residual_test(y, fy, 1e-3, cupy.zeros(3))
+    assert verify.residual_test(y, fy, 1e-3, test) <= 1
+    first, largest = test
+    assert not verify.residual_test(y, fy, 1e-3, (first - 1, largest)) <= 1
+    assert not verify.residual_test(y, fy, 1e-3, (first, largest * 1.01)) <= 1
+
+
+@needs_emulation
+def test_neighbours_of_a_plan_can_be_launched():
+    from gpu.tuning import neighbours
+
+    from seqsolve_cupy.plans import Narrow, Wide
+
+    for plan in (Narrow(1, 512, reach=128), Narrow(32, 256), Wide(128, 264), Wide(128)):
+        others = list(neighbours(plan))
+        assert plan not in others
+        assert len(others) == len(set(others)) > 2
+        for other in others:
+            assert 32 <= other.threads <= 1024
+            if isinstance(other, Narrow):
+                assert other.threads % other.lanes == 0
+                assert other.reach <= other.threads // other.lanes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from itertools import groupby
 
 import pytest
@@ -185,3 +186,15 @@ def test_a_kernel_that_spills_is_seen(compiler, monkeypatch):
     assert found["crowded<8>"].spilled == 0
     assert found["crowded<64>"].spilled > 0
     assert found["crowded<64>"].registers <= 64
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_noise_is_rounded_operation_by_operation(compiler, architecture):
+    """For the bits of the other backends: nothing fused, nothing approximate."""
+    from seqsolve_cupy import compilation
+
+    assert compilation.OPTIONS == ("-std=c++17",)
+    ptx = kernel_resources.ptx("noise", SAMPLE["noise"], architecture)
+    pattern = r"\b(fma|mad|sqrt|rsqrt|rcp|div|mul|add|sub|ex2|lg2)[.]([.a-z]*)f(?:32|64)"
+    found = set(re.findall(pattern, ptx))
+    assert found == {("div", "rn."), ("sqrt", "rn."), ("mul", "rn."), ("add", "rn.")}

@@ -88,9 +88,11 @@ def test_steps_compile_for_both_architectures(backend, compiler):
     backend.march(cell, x, y)
     backend.sweep_windows(cell, x, y, block_size=3, **options)
     backend.newton_windows(cell, x, y, guessed=True, scale=1.0, **options)
+    x, y = np.zeros((400, 1, 2), "float32"), np.zeros((401, 1, 2), "float32")
+    backend.sweep_windows(cell, x, y, block_size=3, **{**options, "window": 400})
     assert set(compiler.compiled) == {
         (name, architecture)
-        for name in ("march", "sweeps", "newton")
+        for name in ("march", "sweeps", "sweep", "judge", "newton")
         for architecture in ((8, 0), (9, 0))
     }
     for ptx in compiler.compiled.values():
@@ -104,16 +106,14 @@ def test_linear_primitives_compile(backend, compiler):
     A = np.zeros((4000, 3, 2, 2), "float32")
     backend.newton_update(A, b + 0, b, method="auto")
     backend.residual_test(b, b + 0, 1e-6, np.ones(2))
-    compiler.architectures = ((9, 0),)
     b = b.astype("complex128")
     backend.linear_recurrence(
         b, b, b[0], reverse=True, transpose=True, method="auto", out=np.empty_like(b)
     )
-    assert {n for n, _ in compiler.compiled} == {"chunks", "carries", "solve", "_residual"}
+    assert {n for n, _ in compiler.compiled} == {"chunks", "solve", "_residual"}
 
 
 def test_cells_with_heads_and_wide_states_compile(backend, compiler):
-    compiler.architectures = ((9, 0),)
     cell = MultiHeadGRU.random(2, 4, n_heads=2, dtype="float32", rng=0).element_step()
     assert cell.jac_structure == BlockDiagonal(2)
     x, y = np.zeros((20, 2, 2), "float32"), np.zeros((21, 2, 4), "float32")
@@ -133,11 +133,10 @@ def test_steps_without_input_or_with_one_number_compile(backend, compiler):
     def driven(y_prev, x, params, y_out):
         y_out[0] = 0.5 * y_prev[0] + x
 
-    compiler.architectures = ((9, 0),)
     y = np.zeros((10, 2, 1))
     backend.march(element_step(alone, n_state=1), None, y)
     backend.march(element_step(driven, n_state=1), np.zeros((9, 1)), y)
-    assert list(compiler.compiled) == [("march", (9, 0))]
+    assert list(compiler.compiled) == [("march", (8, 0)), ("march", (9, 0))]
 
 
 def allocates(y_prev, x, params, y_out):
@@ -168,3 +167,12 @@ def test_the_protocols(backend):
     assert isinstance(backend, seqsolve.backend.Backend)
     assert isinstance(backend, FusedSteps)
     assert isinstance(backend, JacobiSweeps)
+
+
+def test_small_grids_are_launched_without_a_warning():
+    from seqsolve_numba.gpu import launch
+
+    compiled = launch.kernel(lambda a: None)
+    with pytest.warns(Warning, match="Grid size 3"):
+        _ = compiled[3, 32]
+    assert launch._launcher(compiled, 2, 32, 0).griddim == (2, 1, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.processes import environment
 
 from seqsolve.backend import Backend
 from seqsolve.testing import conformance_cases
@@ -49,7 +49,7 @@ def run(site, *arguments):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=site,
-        env={**os.environ, "PYTHONPATH": str(site)},
+        env=environment(site),
         capture_output=True,
         text=True,
         check=False,

@@ -197,7 +197,7 @@ def unset_step(y_prev, x, params, y_out):
         (
             lambda: element_step(tanh_step, n_state=2, params={"w": ["a"]}),
             TypeError,
-            r"`params\['w'\]` must have one of the dtypes",
+            r"`params\['w'\]` must be an array of numbers",
         ),
         (
             lambda: tanh_cell(np.random.default_rng(0), 2).with_params({"v": 1}),

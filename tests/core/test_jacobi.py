@@ -279,6 +279,25 @@ def test_sequences_beside_an_infinite_one_are_solved(solver):
     assert not solution.success
 
 
+def test_steps_before_an_infinite_one_are_verified():
+    """Blocks that were solved together are not trusted because a later one ends the sweeps."""
+    f = lambda y, x: x * y * (1 - y)  # noqa: E731
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        n, block, at = (int(i) for i in rng.integers((20, 2, 6), (60, 9, 20)))
+        x = np.full((n, 1), 3.9)
+        guess = seqsolve.sequential(f, x, [0.3]).y + rng.uniform(-1e-4, 1e-4, (n, 1))
+        x[at] = np.inf
+        h = seqsolve.triangular_map(f, x, [0.3])
+        options = {"rtol": 0.0, "atol": 1e-4, "block_size": block, "on_failure": "return"}
+        solution = seqsolve.jacobi_gs(h, guess, **options)
+        assert solution.status is Status.NON_FINITE
+        assert solution.converged_steps == at
+        y = np.concatenate([[[0.3]], solution.y[:at]])
+        residual = np.abs(y[1:] - f(y[:-1], x[:at])).max()
+        assert residual <= 1.01e-4
+
+
 # Running out of sweeps
 
 
@@ -295,6 +314,24 @@ def test_maxiter():
     with pytest.raises(ConvergenceError) as caught:
         seqsolve.jacobi(h, np.zeros(h.shape), maxiter=9, on_failure="raise")
     assert caught.value.solution.converged_steps == 9
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_the_default_is_enough_for_blocks_and_their_verification(backend):
+    def step(y_prev, x, params, y_out):
+        y_out[0] = x[0] * y_prev[0] * (1.0 - y_prev[0])
+
+    if not seqsolve.backend_status(backend).available:
+        pytest.skip(seqsolve.backend_status(backend).reason)
+    cell = seqsolve.element_step(step, n_state=1)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n, block = int(rng.integers(18, 60)), int(rng.integers(2, 4))
+        x = np.full((n, 1), rng.uniform(3.5, 3.9))
+        exact = seqsolve.sequential(cell, x, [0.3]).y
+        guess = exact + rng.uniform(-1e-4, 1e-4, (n, 1))
+        h = seqsolve.triangular_map(cell, x, [0.3], backend=backend)
+        assert seqsolve.jacobi_gs(h, guess, block_size=block, rtol=0, atol=1e-4).success
 
 
 @pytest.mark.parametrize("method", ["jacobi", "gs_jacobi", "jacobi_gs"])

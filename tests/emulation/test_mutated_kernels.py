@@ -33,10 +33,16 @@ def cyclic_reductions():
         kernel_grid.run_cyclic_reduction(*case)
 
 
+def noise():
+    kernel_grid.run_noise("normal", "float32")
+    kernel_grid.run_noise("sign", "float64")
+
+
 RUNS = {
     "linear_recurrence": scans(Tiles),
     "linear_recurrence_wide": scans(Wide),
     "cyclic_reduction": cyclic_reductions,
+    "noise": noise,
 }
 
 

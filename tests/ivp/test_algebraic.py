@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp as scipys
+from scipy.sparse import csr_array
 
 from seqsolve import solve_ivp
 from seqsolve.ivp import METHODS, Batched, Points, RightHandSide, vjp
@@ -20,6 +21,13 @@ def circle(t, y):
 def robertson(t, y):
     fast = 1e4 * y[1] * y[2]
     return [-0.04 * y[0] + fast, 0.04 * y[0] - fast - 3e7 * y[1] ** 2, y[0] + y[1] + y[2] - 1]
+
+
+def test_a_sparse_matrix():
+    dense, sparse = (
+        solve_ivp(circle, (0, 1), [0.0, 1.0], "Radau", mass=m) for m in (MASS, csr_array(MASS))
+    )
+    np.testing.assert_array_equal(dense.y, sparse.y)
 
 
 @pytest.mark.parametrize("method", ["Radau", "ImplicitEuler"])

@@ -188,6 +188,10 @@ def test_dense_output(method, rng):
     for i, j in np.ndindex(2, 2):
         exact = scipys(pendulum, (0, 5), y0[:, i, j], "DOP853", t, rtol=1e-12, atol=1e-12).y
         np.testing.assert_allclose(result.sol(t)[..., i, j], exact, atol=1e-5)
+    assert result.sol([]).shape == (2, 0, 2, 2)
+    outside = result.sol([-1.0, 0.0, np.nan, 5.0, 5.1])
+    np.testing.assert_array_equal(np.isnan(outside).all(axis=(0, 2, 3)), [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(outside[:, 1], y0)
     with pytest.raises(ValueError, match="1-D"):
         result.sol(np.zeros((2, 2)))
 

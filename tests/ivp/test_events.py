@@ -100,7 +100,21 @@ def test_an_endless_interval():
     assert result.t[-1] == pytest.approx(np.log(1000), abs=1e-8)
 
 
-@pytest.mark.parametrize("terminal", [0, -1, 1.5])
+@pytest.mark.parametrize("shape", [(2,), (2, 2)])
+@pytest.mark.parametrize("value", [lambda y: y[:1], lambda y: [y[0]], lambda y: 0 * y[0]])
+def test_functions_that_return_one_number_in_an_array(shape, value):
+    """As SciPy, which takes arrays of size one, and 0 for events that end nothing."""
+
+    def crossing(t, y):
+        return value(np.asarray(y) - 0.5)
+
+    result = solve_ivp(harmonic, (0, 2), np.ones(shape), events=event(crossing, 0))
+    times = result.t_events[0] if len(shape) == 1 else result.t_events[0][1]
+    assert times.size
+    assert np.all(result.status == 0)
+
+
+@pytest.mark.parametrize("terminal", [-1, 1.5])
 def test_a_bad_number_of_occurrences(terminal):
     with pytest.raises(ValueError, match="terminal` must be a boolean or a positive integer"):
         solve_ivp(harmonic, (0, 1), [1, 0], events=event(lambda t, y: y[0], terminal))

@@ -22,11 +22,8 @@ class Borrowed(Method):
     def linearize(self, rhs, at):
         return METHODS["RK4"]().linearize(rhs, at)
 
-    def pull(self, rhs, at, theta, w):
-        return METHODS["RK4"]().pull(rhs, at, theta, w)
-
-    def pull_step(self, *args):
-        return METHODS["RK4"]().pull_step(*args)
+    def recorded(self, rhs, at):
+        return METHODS["RK4"]().recorded(rhs, at)
 
 
 SCHEMES = {**METHODS, "Borrowed": Borrowed}
@@ -96,8 +93,9 @@ def test_iterations_converge_with_order_two(name):
 @pytest.mark.parametrize(("jac", "calls"), [(None, 1), (lambda t, y: [[0, 1], [-2, 0]], 2)])
 def test_a_linear_equation_takes_one_iteration_of_one_call(name, jac, calls):
     method, rhs = METHODS[name](), rhs_of(lambda t, y: [y[1], -2 * y[0]], jac)
+    before = rhs.depth
     update = solved(method, rhs, iterations=1)
-    assert rhs.depth == calls
+    assert rhs.depth - before == calls
     np.testing.assert_allclose(update.iterate.y, steps(method, rhs), rtol=1e-6)
 
 

@@ -12,6 +12,7 @@ from seqsolve.ivp import METHODS, Points, RightHandSide
 #: Steps over [0, 2] at which the errors are far from both coarse and rounding ones.
 STEPS = {
     "RK45": (24, 48),
+    "RK23": (32, 64),
     "DOP853": (6, 9),
     "RK4": (32, 64),
     "Radau": (8, 16),
@@ -23,6 +24,7 @@ STEPS = {
 #: Order of the interpolants.
 DENSE = {
     "RK45": 4,
+    "RK23": 3,
     "DOP853": 7,
     "RK4": 4,
     "Radau": 3,

@@ -47,10 +47,10 @@ def test_a_step_is_pulled_back_exactly(name, inside, rng):
     forward = (w * (value(eps) - value(-eps))).sum() / (2 * eps)
     rhs = right_hand_side()
     if theta is None:
-        pulled = method.pull(rhs, at, None, w)
+        pulled = method.taped(rhs, at, dense=False).pull(w)
     else:
         powers = theta ** np.arange(method.degree + 1)[:, None]
-        pulled = method.pull(rhs, at, powers[:, :, None] * w, 0 * w)
+        pulled = method.taped(rhs, at, dense=True).pull(0 * w, powers[:, :, None] * w)
     by_a = (pulled.f[:, 0] * pulled.points[:, 0]).sum()
     assert (pulled.y * dy).sum() + da * by_a == pytest.approx(forward, rel=1e-8)
 
@@ -178,6 +178,27 @@ def test_many_times_cost_no_more_than_a_few(method):
     many, same = evaluations(3000)
     assert steps == same
     assert many <= 1.1 * few
+
+
+@pytest.mark.parametrize("times", [None, np.linspace(0, 2, 30)])
+@pytest.mark.parametrize(("method", "few", "dense"), [("RK4", 4, 8), ("DOP853", 12, 16)])
+def test_every_stage_is_evaluated_once(method, few, dense, times):
+    """One call for each stage, and one for the Jacobians at all of them."""
+    made = []
+
+    def counted(t, y, a, b, c, d):
+        made.append(np.size(t))
+        return lotka_volterra(t, y, a, b, c, d)
+
+    result = solve_ivp(counted, (0, 2), np.ones(2), method, times, args=ARGS, jac=jac)
+    made.clear()
+    vjp(result, result.y, lambda t, y, w, *args: (None,) * 4)
+    stages = few if times is None else dense
+    assert made == [result.trajectory.t.size - 1] * stages
+    result = solve_ivp(counted, (0, 2), np.ones(2), method, times, args=ARGS)
+    made.clear()
+    vjp(result, result.y, lambda t, y, w, *args: (None,) * 4)
+    assert len(made) == stages + 1
 
 
 def test_users_derivatives_of_the_wrong_shape():

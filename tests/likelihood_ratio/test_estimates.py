@@ -179,9 +179,21 @@ def test_sobol_points_are_those_of_scipy():
 
 
 def test_orthogonal_columns_are_orthogonal():
-    signs = 1 - 2.0 * orthogonal_bits((1, 2), range(64), range(1, 64))
-    np.testing.assert_array_equal(signs.T @ signs, 64 * np.eye(63))
-    assert abs(signs.mean()) < 0.05
+    for offset in (0, 12345):
+        signs = 1 - 2.0 * orthogonal_bits(offset, range(64), range(64))
+        np.testing.assert_array_equal(signs.T @ signs, 64 * np.eye(64))
+        np.testing.assert_array_equal(signs.mean(axis=0) ** 2, np.full(64, 1 / 64))
+        part = 1 - 2.0 * orthogonal_bits(offset, range(64, 96), range(60, 64))
+        np.testing.assert_array_equal(part.T @ part, 32 * np.eye(4))
+
+
+@pytest.mark.parametrize("copies", [2, 6, 8, 12, 32])
+def test_means_of_orthogonal_columns(copies):
+    squares = [
+        (1 - 2.0 * orthogonal_bits(offset, range(copies), range(5))).mean(axis=0) ** 2
+        for offset in range(64)
+    ]
+    np.testing.assert_allclose(np.mean(squares, axis=0), 1 / copies, rtol=1e-12)
 
 
 def test_perturb_and_error():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.processes import environment
 from support.steps import fixed
 
 import seqsolve
@@ -141,15 +141,15 @@ assert simulated.launches > 10
 """
 
 
-def run_python(code, **environment):
-    env = {**os.environ, "PYTHONPATH": "tests", **environment}
+def run_python(code, *folders, **variables):
+    env = environment(*folders, **variables)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert result.returncode == 0, result.stderr
 
 
 def test_gradients_have_the_same_bits_on_numpy_on_cpu_threads_and_in_the_cuda_simulator(request):
     tests = str(request.config.rootpath / "tests")
-    run_python(SIMULATION, NUMBA_ENABLE_CUDASIM="1", PYTHONPATH=tests)
+    run_python(SIMULATION, tests, NUMBA_ENABLE_CUDASIM="1")
 
 
 COMPILATION = """

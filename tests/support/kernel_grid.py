@@ -18,7 +18,9 @@ import cuda_host
 import cupy
 import numpy as np
 
+from seqsolve import random
 from seqsolve_cupy import cyclic_reduction, residual, scans
+from seqsolve_cupy.noise import add_noise, weigh_noise
 from seqsolve_cupy.plans import Tiles, Walk, Wide
 
 #: Plan, dtype, states that are coupled (0: diagonal, of two states), sequences.
@@ -103,6 +105,20 @@ def run_residual_test(dtype: str) -> None:
     np.testing.assert_allclose(largest, [0, 1, 0], atol=1e-5)
 
 
+def run_noise(kind: str, dtype: str) -> None:
+    rng = np.random.default_rng(2)
+    stream = random.NoiseStream((1, 2), 3, kind, False, None)
+    z, w = noise(rng, (1, 3, 37), dtype), noise(rng, (19, 3), dtype)
+    copies = range(5, 24)
+    expected = random.add_noise(np, z, 0.5, stream, copies)
+    np.testing.assert_array_equal(add_noise(cupy.asarray(z), 0.5, stream, copies).get(), expected)
+    out = cupy.zeros((3, 37), dtype=dtype)
+    weigh_noise(cupy.asarray(w), stream, copies, out)
+    total = np.zeros((3, 37), dtype)
+    random.weigh_noise(np, w, stream, copies, total)
+    np.testing.assert_array_equal(out.get(), total)
+
+
 def main() -> None:
     """Run the grid with a few seeds of the emulation's scheduler."""
     for seed in range(2):
@@ -113,6 +129,8 @@ def main() -> None:
                 run_cyclic_reduction(*case)
             for dtype in ("float32", "complex128"):
                 run_residual_test(dtype)
+            run_noise("normal", "float32")
+            run_noise("sign", "float64")
     print("every kernel equals its loop")
 
 

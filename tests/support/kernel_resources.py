@@ -78,6 +78,8 @@ def instances() -> tuple[Instance, ...]:
             _ask_for_residual_tests(dtype)
             _ask_for_cyclic_reductions(dtype)
             _ask_for_scans(dtype)
+        for dtype in ("float32", "float64"):
+            _ask_for_noise(dtype)
     return tuple(sorted(asked))
 
 
@@ -87,7 +89,7 @@ def sample() -> tuple[Instance, ...]:
     chosen: dict[tuple[str, ...], Instance] = {}
     for instance in instances():
         scalar, n, *rest = instance.arguments
-        if instance.kind == "residual_test":
+        if instance.kind == "residual_test" or instance.source == "noise":
             chosen[instance] = instance
         elif n in ends.get(scalar, ()):
             way = rest[-1] if rest and not rest[-1].isdigit() else ""
@@ -98,7 +100,7 @@ def sample() -> tuple[Instance, ...]:
 @contextmanager
 def _recording(asked: set[Instance]) -> Iterator[None]:
     """Let the backend's modules ask for kernels, which are noted and do nothing."""
-    from seqsolve_cupy import cyclic_reduction, residual, scans
+    from seqsolve_cupy import cyclic_reduction, noise, residual, scans
 
     def nothing(*args: Any, **kwargs: Any) -> None:
         """Stand for a kernel."""
@@ -109,6 +111,7 @@ def _recording(asked: set[Instance]) -> Iterator[None]:
 
     with (
         mock.patch.object(cyclic_reduction, "kernel", kernel),
+        mock.patch.object(noise, "kernel", kernel),
         mock.patch.object(residual, "kernel", kernel),
         mock.patch.object(scans, "kernel", kernel),
     ):
@@ -152,6 +155,19 @@ def _ask_for_scans(dtype: str) -> None:
             launch(Task.newton(A, b, b), plan)
 
 
+def _ask_for_noise(dtype: str) -> None:
+    import cupy
+
+    from seqsolve.random import NoiseStream
+    from seqsolve_cupy import noise
+
+    z, w = cupy.zeros((1, 2, 3), dtype=dtype), cupy.zeros((2, 2), dtype=dtype)
+    for kind, bits in (("normal", "uint32"), ("sign", "uint8")):
+        for table in (None, cupy.zeros((2, 2, 3), dtype=bits)):
+            stream = NoiseStream((0, 0), 0, kind, table is not None, table)
+            noise.weigh_noise(w, stream, range(2), noise.add_noise(z, 1.0, stream, range(2))[0])
+
+
 def _plans(dtype: str, n: int) -> set[Any]:
     """Return plans with every instance; how far they look and cut changes none."""
     from seqsolve_cupy.plans import Wide, choose
@@ -193,6 +209,27 @@ def compile_instances(
     assert binary.code[:4] == b"\x7fELF"
     names = {mangled.decode(): name for name, mangled in binary.symbol_mapping.items()}
     return {names[mangled]: found for mangled, found in _parse(log.getvalue())}
+
+
+def ptx(source: str, expressions: Iterable[str], architecture: str) -> str:
+    """Compile instances of one source to PTX."""
+    from cuda.bindings import nvrtc
+
+    from seqsolve_cupy import sources
+
+    def call(function: Callable[..., Any], *args: Any) -> Any:
+        error, *results = function(*args)
+        assert error == nvrtc.nvrtcResult.NVRTC_SUCCESS, error
+        return results[0] if results else None
+
+    program = call(nvrtc.nvrtcCreateProgram, sources.load(source).encode(), b"", 0, [], [])
+    for expression in expressions:
+        call(nvrtc.nvrtcAddNameExpression, program, expression.encode())
+    options = [b"-std=c++17", f"-arch={architecture.replace('sm', 'compute')}".encode()]
+    call(nvrtc.nvrtcCompileProgram, program, len(options), options)
+    text = b" " * call(nvrtc.nvrtcGetPTXSize, program)
+    call(nvrtc.nvrtcGetPTX, program, text)
+    return text.decode()
 
 
 def _parse(log: str) -> Iterator[tuple[str, Resources]]:

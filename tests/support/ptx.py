@@ -15,13 +15,20 @@ ARCHITECTURES = ((8, 0), (9, 0))
 
 
 class Compiler:
-    """Stands in for `seqsolve_numba.gpu.launch.run`; keeps the names of what compiled."""
+    """Stands in for the launches of `seqsolve_numba.gpu.launch`; keeps what compiled."""
 
     def __init__(self):
         self.architectures = ARCHITECTURES
         self.compiled = {}
 
-    def run(self, kernel, n_blocks, n_threads, *arguments):
+    def ready(self, kernel, grid, n_threads, *arguments):
+        return lambda: self.compile(kernel, *arguments)
+
+    def rounds(self, backend, launches, left):
+        for one in launches:
+            one()
+
+    def compile(self, kernel, *arguments):
         signature = types.void(*(_type(a) for a in arguments))
         for architecture in self.architectures:
             ptx, _ = cuda.compile(
@@ -38,7 +45,9 @@ def compiling():
 
     compiler = Compiler()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run", compiler.run)
+        patch.setattr(launch, "ready", compiler.ready)
+        patch.setattr(launch, "rounds", compiler.rounds)
+        patch.setattr(launch, "n_multiprocessors", lambda: 132)
         patch.setattr(launch, "n_resident", lambda: 2**16)
         # Device functions are typed for the device that is there.
         device = SimpleNamespace(compute_capability=ARCHITECTURES[0])

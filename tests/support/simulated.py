@@ -1,16 +1,14 @@
-"""What runs in a process where Numba simulates CUDA: ``python simulated.py TASK [ARGUMENT ...]``.
-
-The simulator's threads are threads of Python, and the one that waits for them
-never sleeps: they have to take turns quickly. Then two of them often ask for
-the same shared array at once, and the simulator gives each its own; here they
-wait for each other.
-"""
+"""What runs where Numba simulates CUDA: ``python simulated.py TASK [ARGUMENT ...]``."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 import sys
-import threading
 import warnings
+from contextlib import ExitStack, contextmanager
+from unittest import mock
 
 import numpy as np
 
@@ -18,19 +16,8 @@ import seqsolve
 from seqsolve import element_step
 from seqsolve.models import MultiHeadGRU
 from seqsolve.testing import check_backend, conformance_cases
-
-_allocating = threading.Lock()
-
-
-def shared_array(self, shape, dtype, alignment=None):
-    """Return the array of the line that asks: `numba.cuda.shared.array` of the simulator."""
-    frame = sys._getframe(1)
-    with _allocating:
-        line = (frame.f_code.co_filename, frame.f_lineno)
-        if line not in self._allocations:
-            numbers = dtype if isinstance(dtype, type) else str(dtype)  # a type of Numba's
-            self._allocations[line] = np.empty(shape, numbers)
-        return self._allocations[line]
+from seqsolve_numba import CudaBackend
+from seqsolve_numba.gpu import launch, linear
 
 
 def conformance(part, n_parts):
@@ -38,6 +25,12 @@ def conformance(part, n_parts):
     backend = seqsolve.get_backend("numba")
     assert backend.describe()["cuda"] == "simulated by Numba"
     check_backend(backend, conformance_cases()[int(part) :: int(n_parts)])
+
+
+def case(name):
+    """Return a case of the conformance suite as a check."""
+    (chosen,) = (c for c in conformance_cases() if c.name == name)
+    return chosen.run
 
 
 def step(y_prev, x, params, y_out):
@@ -89,16 +82,41 @@ def newton(backend="numba"):
             np.testing.assert_allclose(a.residuals, b.residuals, 1e-6, 1e-12)
 
 
-def sweeps(backend="numba"):
+@contextmanager
+def device(team=8, n_multiprocessors=2, n_resident=1000):
+    """Simulate another device; kernels are made anew for it."""
+    with (
+        mock.patch.object(launch, "TEAM", team),
+        mock.patch.object(launch, "n_multiprocessors", return_value=n_multiprocessors),
+        mock.patch.object(launch, "n_resident", return_value=n_resident),
+    ):
+        yield CudaBackend()
+
+
+def sweeps():
+    """Sweep on devices that give a sequence one block, or many."""
+    devices = [(team, n) for team in (4, 8, 16, 32) for n in (1, 100)]
+    for seed in range(12):
+        with device(*devices[seed % 8]) as backend:
+            family(backend, seed)
+    with device(16, 100) as backend:
+        check_backend(backend, [c for c in conformance_cases() if SWEPT.match(c.name)])
+    same_bits()
+
+
+SWEPT = re.compile("sweep_windows|element-steps-(jacobi|shared|without|not|empty)")
+
+
+def family(backend, *seeds):
     """Sweep every sequence as the core sweeps it alone, over any number of tiles and rounds."""
-    rng = np.random.default_rng(0)
     solvers = {
         "jacobi": lambda h, g, b, w, **o: seqsolve.jacobi(h, g, window=w, **o),
         "gs_jacobi": lambda h, g, b, w, **o: seqsolve.gs_jacobi(h, g, block_size=b, **o),
         "jacobi_gs": lambda h, g, b, w, **o: seqsolve.jacobi_gs(h, g, block_size=b, window=w, **o),
     }
-    for seed in range(12):
-        n_steps, block, window = (int(i) for i in rng.integers(1, (45, 14, 50)))
+    for seed in seeds or range(6):
+        rng = np.random.default_rng(seed)
+        n_steps, block, window = (int(i) for i in rng.integers(1, (90, 14, 80)))
         cell, x, y0, _ = problem(n_steps, 2, seed)
         guess = rng.standard_normal(x.shape)
         options = {"maxiter": (None, 3, 11)[seed % 3], "on_failure": "return"}
@@ -112,6 +130,30 @@ def sweeps(backend="numba"):
                 solved = slice(0, int(alone.converged_steps))
                 np.testing.assert_allclose(fused.y[solved, k], alone.y[solved], 1e-13, 1e-13)
                 np.testing.assert_allclose(fused.residual[k], alone.residual, 1e-3, 1e-14)
+
+
+def iterates(backend):
+    """Leave iterates as a loop of sweeps does, whatever sweep is the last: tolerances are crude."""
+    case("sweep_windows-iterates-dense")(backend)
+    case("sweep_windows-not-finite")(backend)
+
+
+def same_bits(backend=None):
+    """Sweep with any number of blocks and of sweeps in a round: the iterates are the same.
+
+    A crude tolerance lets fronts jump, and what kept its value differs from what did not.
+    """
+    cell, x, y0, rng = problem(150, 1, 0)
+    start = np.concatenate([y0[None], rng.standard_normal(x.shape)])
+    for block_size, atol in ((1, 1e-4), (1, 0.3), (7, 0.01)):
+        options = {"rtol": 0.0, "atol": np.full(2, atol), "maxiter": 200, "window": 100}
+        bits = set()
+        for settings in ((4, 1), (8, 100), (16, 1), (16, 100, 40), (64, 100)):
+            with device(*settings) as backend:
+                y = start.copy()
+                outcome = backend.sweep_windows(cell, x, y, block_size=block_size, **options)
+                bits.add((y.tobytes(), *(a.tobytes() for a in outcome)))
+        assert len(bits) == 1
 
 
 def gru():
@@ -128,81 +170,128 @@ def gru():
 
 
 def chunks():
-    """Cut time into chunks, in all structures and directions, as few sequences do."""
+    """Cut time into chunks, and those into chunks, in all structures and directions."""
+    for n_threads in (16, 100, 1000):
+        with mock.patch.object(launch, "n_resident", return_value=n_threads):
+            chunked("numba")
+
+
+def chunked(backend):
+    """Solve recurrences of few sequences; with two states, products do not commute."""
     rng = np.random.default_rng(0)
-    for shape in ((61, 1, 2), (61, 1, 1, 1), (61, 1, 2, 2), (60, 2, 3)):
+    for shape in ((61, 1, 2), (170, 1, 1, 1), (61, 1, 2, 2), (60, 2, 3), (130, 1, 3, 3)):
         A = 0.5 * rng.standard_normal(shape)
         b, y0 = rng.standard_normal(shape[:3]), rng.standard_normal(shape[1:3])
         for reverse in (False, True):
-            ours, core = (
-                seqsolve.linear_recurrence(A, b, y0, backend=name, reverse=reverse)
-                for name in ("numba", "numpy")
-            )
-            np.testing.assert_allclose(ours, core, 1e-10, 1e-12)
+            for start in (y0, None):
+                ours, core = (
+                    seqsolve.linear_recurrence(A, b, start, backend=name, reverse=reverse)
+                    for name in (backend, "numpy")
+                )
+                np.testing.assert_allclose(ours, core, 1e-10, 1e-12)
 
 
-def faults():
-    """Plant faults in kernels; each must show."""
-    from seqsolve_numba import CudaBackend
-    from seqsolve_numba.gpu import linear
-    from seqsolve_numba.gpu import newton as newton_kernels
-    from seqsolve_numba.gpu import sweeps as sweep_kernels
+def residuals(backend):
+    """Test as many positions as need several blocks; the first failure is in any of them."""
+    y = np.zeros((150, 2, 1))
+    for position in range(0, 150, 7):
+        fy = y.copy()
+        fy[position:, 1] = 2.0
+        fy[149, 1] = 3.0
+        first, largest = backend.residual_test(y, fy, 0.0, np.ones(1))
+        assert first.tolist() == [150, position]
+        assert largest.tolist() == [0.0, 3.0]
 
-    def case(name):
-        (chosen,) = (c for c in conformance_cases() if c.name == name)
-        return lambda backend: chosen.run(backend)
 
-    def nothing(*_):
-        return lambda *_: None
+BARRIERS = (
+    "cuda.syncthreads()\n            if thread < depth:",
+    "cuda.syncthreads()\n                swept =",
+    "cuda.syncthreads()\n                if swept and led",
+)
 
-    def all_pass(program):
-        return lambda old, image, rtol, atol: (0.0, True)
+#: What is wrong with a kernel: its module, the function that builds it, what it says and what it
+#: should not say, and the check that must fail.
+FAULTS = (
+    ("newton", "_build", "carry(ends, products, (front - base) // length, column)", "pass", newton),
+    ("newton", "_compose", "product[i, m] = column[i]", "pass", newton),
+    ("newton", "_passes", "return largest, passed", "return 0.0, True", newton),
+    ("positions", "test_change", "return largest, passed", "return 0.0, True", family),
+    ("positions", "evaluate_step", "argument(x, t, k)", "argument(x, max(t - 1, 0), k)", family),
+    ("sweeps", "_sweep_blocks", "low + inner, size", "low + inner - 1, size", family),
+    ("sweeps", "_sweep_blocks", "low == 0 else", "low == first else", family),
+    ("sweeps", "_sweep_tiles", BARRIERS[0], BARRIERS[0].replace("cuda.syncthreads()", ""), family),
+    ("sweeps", "_sweep_tiles", BARRIERS[1], BARRIERS[1].replace("cuda.syncthreads()", ""), family),
+    ("sweeps", "_sweep_tiles", BARRIERS[2], BARRIERS[2].replace("cuda.syncthreads()", ""), family),
+    ("sweeps", "_sweep_tiles", "thread - halo", "thread - halo + 1", family),
+    ("sweeps", "_sweep_tiles", "own = thread >= halo", "own = thread >= halo - 1", family),
+    ("sweeps", "_sweep_tiles", "(size - first + kept - 1)", "(size - first)", family),
+    ("sweeps", "_sweep_tiles", "j == 0 or not trial", "j == 0", iterates),
+    ("sweeps", "_sweep_tiles", "elif p == -1", "elif p == -2", family),
+    ("sweeps", "_round", "where[k, SETTLED] + thread", "where[k, SETTLED] + thread + 1", family),
+    ("sweeps", "_round", "end = size if phase == STORE else first", "end = first", iterates),
+    ("verdict", "_count_valid", "front >= first + kept", "front > size", same_bits),
+    ("verdict", "_count_valid", "s + 1 < depth", "False", iterates),
+    ("verdict", "_settle", "where[k, SETTLED] = first", "where[k, SETTLED] = size", family),
+    ("verdict", "_settle", "first = behind", "first = front", family),
+    ("verdict", "_settle", "behind > first + inner", "False", iterates),
+    ("verdict", "_prepare", "maxiter - where[k, COUNT]", "most", family),
+    ("linear", "_chunks", "range(c * length, (c + 1) * length)", "range(0)", chunked),
+    ("linear", "_chunks", "(c + 1) * length)", "(c + 1) * length - 1)", chunked),
+    ("linear", "_chunks", "state[m] = 1", "state[m] = 1 + (c == 3)", chunked),
+    ("linear", "_chunks", "affine and c == 0", "False", chunked),
+    ("linear", "_solve", "starts[c, k, low + i]", "starts[max(c - 1, 0), k, low + i]", chunked),
+    ("linear", "_solve", "fresh and t == 0", "fresh and t % length == 0", chunked),
+    ("linear", "_residual", "+ cuda.threadIdx.x", "+ cuda.threadIdx.x + 1", residuals),
+    ("linear", "_residual", "cuda.gridDim.y *", "2 * cuda.gridDim.y *", residuals),
+    ("linear", "_residual", "r < np.inf", "True", case("residual_test-nan-fails")),
+)
 
-    def next_input(program):
-        def evaluate(x, params, state, t, k, image):
-            program.step(state, program.argument(x, min(t + 1, len(x) - 1), k), params, image)
 
-        return evaluate
+def faults(part, n_parts):
+    """Plant faults in kernels; each must show, and nothing else."""
+    chosen = FAULTS[int(part) :: int(n_parts)]
+    for check in {fault[-1] for fault in chosen}:
+        with device(16, 100, 100) as backend:
+            check(backend)
+    silent = [fault[:-1] for fault in chosen if not shows(*fault)]
+    assert not silent, silent
 
-    def nan_passes(y, fy, rtol, atol, first, largest):
-        return None
 
-    planted = (
-        (newton_kernels, "_carry", nothing, newton),
-        (newton_kernels, "_compose", nothing, newton),
-        (newton_kernels, "_passes", lambda p: lambda *_: (0.0, True), newton),
-        (sweep_kernels, "_test", all_pass, case("sweep_windows-iterates-dense")),
-        (sweep_kernels, "_evaluate", next_input, sweeps),
-        (sweep_kernels, "_sweep_blocks", nothing, sweeps),
-        (linear, "_carries", nothing, case("linear_recurrence-dense")),
-        (linear, "_chunks", nothing, case("newton_update-diagonal-update")),
-        (linear, "_residual", nan_passes, case("residual_test-nan-fails")),
-    )
-    for module, name, fault, check in planted:
-        original = getattr(module, name)
-        _forget(linear)
-        setattr(module, name, fault)
+def shows(module, function, right, wrong, check):
+    """Return whether a check fails where a fault is planted."""
+    with planted(module, function, right, wrong), device(16, 100, 100) as backend:
         try:
-            check(CudaBackend())
-        except AssertionError:
-            pass
-        else:
-            raise AssertionError(f"A fault in {module.__name__}.{name} does not show.")
-        finally:
-            setattr(module, name, original)
-            _forget(linear)
-        check(CudaBackend())
+            check(backend)
+        except (AssertionError, IndexError):
+            return True
+    return False
 
 
-def _forget(linear):
+@contextmanager
+def planted(module, name, right, wrong):
+    """Replace a text, once it is made sure that it is there, in the source of a function."""
+    function = getattr(importlib.import_module(f"seqsolve_numba.gpu.{module}"), name)
+    source = inspect.getsource(function)
+    assert right in source, (name, right)
+    made = {}
+    exec(source.replace(right, wrong), function.__globals__, made)
+    users = [m for m in list(sys.modules.values()) if getattr(m, name, None) is function]
+    _forget()
+    with ExitStack() as stack:
+        for user in users:
+            stack.enter_context(mock.patch.object(user, name, made[name]))
+        yield
+    _forget()
+
+
+def _forget():
     linear._Kernels.of.cache_clear()
     linear._residual_kernel.cache_clear()
 
 
 if __name__ == "__main__":
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from turns import take_turns
 
-    FakeCUDAShared.array = shared_array
-    sys.setswitchinterval(5e-5)
+    take_turns()
     warnings.simplefilter("ignore", RuntimeWarning)
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 from hypothesis import settings
 
+import seqsolve
+
 #: For all property tests: the same examples in every run, no clock.
 fixed = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 
 #: What a converged trajectory of a recurrence that contracts may be off, relative to its size.
 TOLERANCE = {"float32": 2e-5, "complex64": 2e-5, "float64": 2e-11, "complex128": 2e-11}
+
+
+STRUCTURES = ["diagonal", "block_diagonal", "dense"]
+REAL, COMPLEX = ["float32", "float64"], ["complex64", "complex128"]
+BATCHES = [(), (1,), (3,), (2, 3), (0,)]
+LINEAR_SOLVERS = ["auto", "scan", "cyclic_reduction", "sequential"]
 
 
 @dataclass
@@ -197,3 +205,31 @@ class Counted:
         self.points += points
         self.largest = max(self.largest, points)
         return self.fun(y, x)
+
+
+def assert_solves(solution, f, x, y0, n_steps=None, *, slack=1.0):
+    """Assert that a solution is the loop's, and that it says so."""
+    expected = loop(f, x, y0, n_steps)
+    assert solution.success, solution.message
+    assert solution.y.shape == expected.shape
+    assert np.isfinite(solution.y).all()
+    dtype = solution.y.dtype.name
+    scale = slack * TOLERANCE[dtype]
+    np.testing.assert_allclose(solution.y, expected, rtol=scale, atol=scale)
+    assert (solution.converged_steps == expected.shape[0]).all()
+    assert solution.converged_steps.shape == solution.residual.shape == np.shape(y0)[:-1]
+
+
+def logistic(y, x):
+    return 4 * y * (1 - y)
+
+
+def solve(f, y0, n_steps, **options):
+    y0 = np.asarray(y0)
+    options = {
+        "jac": "3-point",
+        "jac_structure": "diagonal" if y0.shape[-1] == 1 else None,
+        "on_failure": "return",
+        **options,
+    }
+    return seqsolve.deer(f, options.pop("jac"), None, y0, n_steps=n_steps, **options)

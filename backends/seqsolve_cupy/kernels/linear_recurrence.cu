@@ -1,7 +1,7 @@
 // y[t] = A[t] y[t-1] + b[t] from y[-1] = y0, for few states. Directions and transpositions are
 // strides.
-#include "narrow.cuh"
 #include "tiles.cuh"
+#include "walk.cuh"
 
 namespace seqsolve {
 

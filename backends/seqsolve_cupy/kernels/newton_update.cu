@@ -1,7 +1,7 @@
 // y[t] becomes f[t] + A[t] d[t-1] with the increments d[t] = f[t] - y[t] + A[t] d[t-1], for few
 // states. A[0] is not read.
-#include "narrow.cuh"
 #include "tiles.cuh"
+#include "walk.cuh"
 
 namespace seqsolve {
 

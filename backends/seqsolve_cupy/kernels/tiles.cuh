@@ -14,45 +14,10 @@
 #define SEQSOLVE_TILES_CUH
 
 #include "look_back.cuh"
+#include "narrow.cuh"
 #include "staging.cuh"
 
 namespace seqsolve {
-
-// How the threads of a block share a tile.
-template <int lanes, int threads>
-struct Tile {
-    static constexpr int runs = threads / lanes;
-    static constexpr int lanes_of_warp = lanes < warp_size ? lanes : warp_size;
-    // Rows of the table of what warps sum up: warps that follow each other in time.
-    static constexpr int rows = threads / (lanes < warp_size ? warp_size : lanes);
-
-    static_assert(threads % warp_size == 0 && threads % lanes == 0, "whole warps, whole rows");
-    static_assert(warp_size % lanes == 0 || lanes % warp_size == 0, "lanes divide warps");
-
-    __device__ static int lane() { return threadIdx.x % lanes; }
-    __device__ static int run() { return threadIdx.x / lanes; }
-    __device__ static int row() { return threadIdx.x / (lanes < warp_size ? warp_size : lanes); }
-    __device__ static bool is_first_of_warp() {
-        return int(threadIdx.x % warp_size) < lanes_of_warp;
-    }
-    __device__ static bool is_last_of_warp() {
-        return int(threadIdx.x % warp_size) >= warp_size - lanes_of_warp;
-    }
-};
-
-// Scans the threads' maps within warps. Each map becomes that of the runs before it in its warp;
-// the warps' totals go to shared memory.
-template <typename Shape, typename W, int n, int lanes>
-__device__ inline void scan_runs(Affine<W, n>& map, Affine<W, n> (&totals)[Shape::rows][lanes]) {
-    scan_warp<Shape::lanes_of_warp>(map);
-    if (Shape::is_last_of_warp()) totals[Shape::row()][Shape::lane()] = map;
-    if constexpr (Shape::lanes_of_warp < warp_size) {
-        map = map.shuffled_up(Shape::lanes_of_warp);
-        if (Shape::is_first_of_warp()) map.set_identity();
-    } else {
-        map.set_identity();
-    }
-}
 
 // A block's part of the work: the tile at a place in the order of tiles.
 template <typename Task, int lanes, int threads, int length>

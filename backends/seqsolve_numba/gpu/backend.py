@@ -114,6 +114,10 @@ class CudaBackend(PortableBackend):
         window: int = max(1, min(n_steps, 8 * launch.TEAM))
         return window
 
+    def fuses(self, step: Any, dtype: Any) -> bool:
+        """Return whether a step's linear map fits in a block's shared memory."""
+        return bool(_kernels().newton.fits(step.n_state, step.jac_structure.width(step.n_state)))
+
     def march(self, step: Any, x: Array | None, y: Array) -> None:
         """Step through time, a thread for each sequence."""
         if y.shape[0] > 1 and y.size:

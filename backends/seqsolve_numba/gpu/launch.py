@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba import cuda
@@ -20,10 +22,14 @@ BLOCK = 8 if simulated() else 128
 #: Steps that a thread takes alone, at least, where several share a recurrence.
 SPAN = 4 if simulated() else 32
 
+#: Rounds that are queued before the host looks whether the device is done: at first, at most.
+FIRST_ROUNDS, MOST_ROUNDS = 8, 64
+
 #: Bytes of shared memory that a block may use on every device.
 SHARED = 40 * 1024
 
 Function = Callable[..., Any]
+Grid = int | tuple[int, int]
 
 
 def device_function(function: Function) -> Any:
@@ -45,11 +51,44 @@ def kernel(function: Function) -> Any:
     return cuda.jit(function)
 
 
-def run(compiled: Any, n_blocks: int, n_threads: int, *arguments: Any) -> None:
+def run(compiled: Any, grid: Grid, n_threads: int, *arguments: Any) -> None:
     """Launch a kernel on the stream that CuPy uses; arrays are shared, not copied."""
-    if n_blocks == 0:
-        return
-    compiled[n_blocks, n_threads, _stream()](*(_shared(a) for a in arguments))
+    if grid != 0:
+        ready(compiled, grid, n_threads, *arguments)()
+
+
+def ready(compiled: Any, grid: Grid, n_threads: int, *arguments: Any) -> Callable[[], None]:
+    """Return what launches a kernel, with its arguments prepared, as often as it is called."""
+    shared = tuple(_shared(a) for a in arguments)
+    if simulated():
+        return lambda: compiled[grid, n_threads](*shared)
+    return functools.partial(_launcher(compiled, grid, n_threads, _stream_handle()), *shared)
+
+
+def rounds(backend: Any, launches: Sequence[Callable[[], None]], left: Any) -> None:
+    """Queue rounds of launches until no sequence is left.
+
+    Nothing waits for the host within a round, or between rounds: a launch finds
+    on the device what is to do. The host looks at `left` after some rounds,
+    which cost little where nothing is left.
+
+    Parameters
+    ----------
+    backend : CudaBackend
+        Holds the array.
+    launches : sequence of callable
+        Those of one round, in order.
+    left : array of int64, shape (1,)
+        How many sequences are left, on the device.
+    """
+    n_rounds = FIRST_ROUNDS
+    while True:
+        for _ in range(n_rounds):
+            for one in launches:
+                one()
+        if backend.to_numpy(left)[0] == 0:
+            return
+        n_rounds = min(2 * n_rounds, MOST_ROUNDS)
 
 
 def each(compiled: Any, n_items: int, *arguments: Any) -> None:
@@ -110,12 +149,22 @@ class Report:
         return FusedOutcome(*(self._backend.to_numpy(a) for a in self.arrays))
 
 
+def n_multiprocessors() -> int:
+    """Return how many multiprocessors the device has; a block runs on one."""
+    return 2 if simulated() else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+
+
 def n_resident() -> int:
     """Return how many threads the device runs at the same time."""
     if simulated():
         return 16
     device = cuda.get_current_device()
     return int(device.MULTIPROCESSOR_COUNT * device.MAX_THREADS_PER_MULTI_PROCESSOR)
+
+
+def blocks_each(n_batch: int, most: int) -> int:
+    """Return how many blocks work on a sequence, at most `most`, so that all fill the device."""
+    return max(1, min(most, n_resident() // (TEAM * n_batch)))
 
 
 def describe() -> str:
@@ -127,13 +176,19 @@ def describe() -> str:
     return "{} (sm_{}{})".format(name, *device.compute_capability)
 
 
-def _stream() -> Any:
-    if simulated():
-        return 0
+@functools.lru_cache(maxsize=256)
+def _launcher(compiled: Any, grid: Grid, n_threads: int, stream_handle: int) -> Any:
+    """Return a kernel with its grid, without Numba's warning that a grid is small."""
+    stream = cuda.external_stream(stream_handle) if stream_handle else 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Grid size")
+        return compiled[grid, n_threads, stream]
+
+
+def _stream_handle() -> int:
     import cupy
 
-    handle = cupy.cuda.get_current_stream().ptr
-    return cuda.external_stream(handle) if handle else 0
+    return int(cupy.cuda.get_current_stream().ptr)
 
 
 def _shared(argument: Any) -> Any:

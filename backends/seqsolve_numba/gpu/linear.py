@@ -1,10 +1,10 @@
 # mypy: disable-error-code="attr-defined,no-untyped-call"
 """Linear recurrences, Newton updates and the stopping test on the device.
 
-Where there are too few sequences to fill the device, time is cut into chunks
-and each gets a thread: first all chunks but the last are solved from zero,
-beside the products of their matrices; then a thread for each sequence goes
-from chunk to chunk; then all chunks are solved from where they really begin.
+Where there are too few sequences to fill the device, time is cut into chunks:
+all of them but the last are solved from zero, beside the products of their
+matrices. From chunk to chunk, that is a linear recurrence again, and is solved
+as one; then all chunks are solved from where they really begin.
 """
 
 from __future__ import annotations
@@ -46,10 +46,8 @@ def recurrence(
     if not b.size:
         return
     dense = A.ndim == 4
-    width = n if dense else 1
-    lanes = n_batch * n // width
-    n_chunks = _n_chunks(n_steps, lanes, width)
-    length = -(-n_steps // n_chunks)
+    lanes, width = (n_batch, n) if dense else (n_batch * n, 1)
+    length = -(-n_steps // _n_chunks(n_steps, lanes, width))
     n_chunks = -(-n_steps // length)
     wide = _WIDE.get(str(y.dtype), str(y.dtype))
     fresh = start is None
@@ -58,19 +56,18 @@ def recurrence(
         starts[0] = start
     kernels = _Kernels.of(str(y.dtype), n, dense, newton)
     if n_chunks > 1:
-        products = xp.empty((n_chunks - 1, lanes, width, width), dtype=wide)
-        launch.each(
-            kernels.chunks, lanes * (n_chunks - 1), A, b, y, starts, products, length, fresh
-        )
-        launch.each(kernels.carries, lanes, starts, products)
+        products = xp.empty((n_chunks - 1, *A.shape[1:]), dtype=wide)
+        n_vectors = lanes * (n_chunks - 1) * (width + 1)
+        launch.each(kernels.chunks, n_vectors, A, b, y, starts, products, length, fresh)
+        recurrence(xp, products, starts[1:], starts[1:], None)
     limit = np.finfo(str(y.dtype)).dtype.type(np.finfo(str(y.dtype)).max) ** 0.5
     launch.each(kernels.solve, lanes * n_chunks, A, b, y, starts, length, fresh, limit)
 
 
 def _n_chunks(n_steps: int, lanes: int, width: int) -> int:
-    """Return how many chunks to cut time into: a chunk's steps cost `width` times a step."""
-    n_chunks = min(launch.n_resident() // lanes, n_steps // launch.SPAN)
-    return n_chunks if n_chunks > 1 + width else 1
+    """Return how many chunks to cut time into: each has `width` columns and a vector to carry."""
+    n_chunks = min(launch.n_resident() // (lanes * (width + 1)), n_steps // launch.SPAN)
+    return n_chunks if n_chunks > 2 else 1
 
 
 def residual_test(xp: Any, y: Array, fy: Array, rtol: float, atol: Array) -> tuple[Array, Array]:
@@ -78,18 +75,23 @@ def residual_test(xp: Any, y: Array, fy: Array, rtol: float, atol: Array) -> tup
     n_steps, n_batch, _ = y.shape
     first = xp.full(n_batch, n_steps, dtype="int64")
     largest = xp.zeros(n_batch, dtype="float64")
-    real = np.finfo(str(y.dtype)).dtype.type
-    threads = max(1, min(launch.TEAM, n_steps))
-    launch.run(_residual_kernel(), n_batch, threads, y, fy, real(rtol), atol, first, largest)
+    if y.size:
+        real = np.finfo(str(y.dtype)).dtype.type
+        n_parts = launch.blocks_each(n_batch, -(-n_steps // launch.TEAM))
+        launch.run(
+            _residual_kernel(),
+            (n_batch, n_parts),
+            launch.TEAM,
+            *(y, fy, real(rtol), atol, first, largest),
+        )
     return first, largest
 
 
 class _Kernels:
-    """The three kernels of a recurrence."""
+    """The kernels of a recurrence."""
 
     def __init__(self, dtype: str, n: int, dense: bool, newton: bool) -> None:
         self.chunks = launch.kernel(_chunks(_WIDE.get(dtype, dtype), n, dense, newton))
-        self.carries = launch.kernel(_carries(_WIDE.get(dtype, dtype), n, dense))
         self.solve = launch.kernel(_solve(dtype, n, dense, newton))
 
     @staticmethod
@@ -99,6 +101,11 @@ class _Kernels:
 
 
 def _chunks(wide: str, n: int, dense: bool, newton: bool) -> Any:
+    """Return the kernel that takes vectors through chunks, a thread for each.
+
+    The last vector of a chunk is its end; the others are the columns of the
+    product of its matrices, of which the first chunk has no need.
+    """
     width = n if dense else 1
     per_sequence = n // width
     number = np.dtype(wide).type
@@ -106,27 +113,29 @@ def _chunks(wide: str, n: int, dense: bool, newton: bool) -> Any:
     def chunks(
         A: Any, b: Any, y: Any, starts: Any, products: Any, length: int, fresh: bool
     ) -> None:
-        index = cuda.grid(1)
-        lanes = b.shape[1] * per_sequence
+        index, lanes = cuda.grid(1), b.shape[1] * per_sequence
+        m, index = index % (width + 1), index // (width + 1)
         c, lane = index // lanes, index % lanes
-        if c < starts.shape[0] - 1:
+        affine = m == width
+        if c < starts.shape[0] - 1 and (affine or c > 0):
             k, low = lane // per_sequence, lane % per_sequence
             state = cuda.local.array(width, number)
             old = cuda.local.array(width, number)
-            product = cuda.local.array((width, width), number)
-            column = cuda.local.array(width, number)
             for i in range(width):
-                state[i] = starts[0, k, low + i] if c == 0 else number(0)
-                for j in range(width):
-                    product[i, j] = 0
-                product[i, i] = 1
+                state[i] = 0
+                if affine and c == 0:
+                    state[i] = starts[0, k, low + i]
+            if not affine:
+                state[m] = 1
             for t in range(c * length, (c + 1) * length):
                 for i in range(width):
                     old[i] = state[i]
                 for i in range(width):
-                    total = number(b[t, k, low + i])
-                    if newton:
-                        total -= y[t, k, low + i]
+                    total = number(0)
+                    if affine:
+                        total = number(b[t, k, low + i])
+                        if newton:
+                            total -= y[t, k, low + i]
                     if not (fresh and t == 0):
                         if dense:
                             for j in range(width):
@@ -134,46 +143,15 @@ def _chunks(wide: str, n: int, dense: bool, newton: bool) -> Any:
                         else:
                             total += A[t, k, low] * old[0]
                     state[i] = total
-                if c > 0:
-                    for m in range(width):
-                        for i in range(width):
-                            column[i] = product[i, m]
-                        for i in range(width):
-                            if dense:
-                                total = number(0)
-                                for j in range(width):
-                                    total += A[t, k, i, j] * column[j]
-                                product[i, m] = total
-                            else:
-                                product[i, m] = A[t, k, low] * column[i]
             for i in range(width):
-                for j in range(width):
-                    products[c, lane, i, j] = product[i, j]
-                starts[c + 1, k, low + i] = state[i]
+                if affine:
+                    starts[c + 1, k, low + i] = state[i]
+                elif dense:
+                    products[c, k, i, m] = state[i]
+                else:
+                    products[c, k, low] = state[0]
 
     return chunks
-
-
-def _carries(wide: str, n: int, dense: bool) -> Any:
-    width = n if dense else 1
-    per_sequence = n // width
-    number = np.dtype(wide).type
-
-    def carries(starts: Any, products: Any) -> None:
-        lane = cuda.grid(1)
-        if lane < starts.shape[1] * per_sequence:
-            k, low = lane // per_sequence, lane % per_sequence
-            state = cuda.local.array(width, number)
-            for c in range(1, starts.shape[0] - 1):
-                for i in range(width):
-                    total = starts[c + 1, k, low + i]
-                    for j in range(width):
-                        total += products[c, lane, i, j] * starts[c, k, low + j]
-                    state[i] = total
-                for i in range(width):
-                    starts[c + 1, k, low + i] = state[i]
-
-    return carries
 
 
 def _solve(dtype: str, n: int, dense: bool, newton: bool) -> Any:
@@ -220,8 +198,9 @@ def _residual_kernel() -> Any:
 
 def _residual(y: Any, fy: Any, rtol: Any, atol: Any, first: Any, largest: Any) -> None:
     k, n_steps, n = cuda.blockIdx.x, y.shape[0], y.shape[2]
+    position = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
     front, peak = n_steps, 0.0
-    for t in range(cuda.threadIdx.x, n_steps, cuda.blockDim.x):
+    for t in range(position, n_steps, cuda.gridDim.y * cuda.blockDim.x):
         for i in range(n):
             size = abs(y[t, k, i])
             r = abs(y[t, k, i] - fy[t, k, i])
@@ -229,6 +208,7 @@ def _residual(y: Any, fy: Any, rtol: Any, atol: Any, first: Any, largest: Any) -
                 front = min(front, t)
             if not r <= peak:
                 peak = float(r) if r < np.inf else np.inf
-    if front < n_steps:
+    if front < first[k]:
         cuda.atomic.min(first, k, front)
-    cuda.atomic.max(largest, k, peak)
+    if peak > largest[k]:
+        cuda.atomic.max(largest, k, peak)

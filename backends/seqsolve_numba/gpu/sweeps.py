@@ -1,14 +1,21 @@
 # mypy: disable-error-code="attr-defined,no-untyped-call"
-"""Jacobi sweeps on the device: a block for each sequence, a tile of it in shared memory.
+"""Jacobi sweeps on the device: one block for each sequence, or many where sequences are few.
 
-A tile is swept several times before the next one is read. Information goes
-one position on in a sweep, from left to right, so all that a tile needs of
-the one before it is what stood at its end before each of these sweeps: the
-iterates are those of sweeping all positions each time.
+A round makes several sweeps of all positions, tile by tile, each in shared
+memory; then it is examined (`seqsolve_numba.gpu.verdict`), which tells what the
+next round is to do. With a block for each sequence, one launch makes all
+rounds. With many, the two halves of a round are two launches, and rounds are
+queued.
+
+A tile is read with a halo on its left, one position for each sweep of the
+round: information moves one position in a sweep, from left to right, so what
+a tile lacks reaches its own positions only when the round is over. Every round
+writes another array than it reads, so no tile waits for another.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +23,58 @@ from numba import cuda
 
 from seqsolve.backend import FusedOutcome
 from seqsolve_numba.gpu import launch
+from seqsolve_numba.gpu.positions import evaluate_step, test_change
 from seqsolve_numba.gpu.program import Array, Program
+from seqsolve_numba.gpu.verdict import (
+    BEGIN,
+    COLUMNS,
+    DEPTH,
+    DONE,
+    FIRST,
+    ORDERED,
+    PHASE,
+    SETTLED,
+    SIZE,
+    SOURCE,
+    STORE,
+    TRIAL,
+    examine,
+)
 
-#: Sweeps of a tile while it is in shared memory, at most.
-DEPTH = 8
+#: Sweeps of a round, at most.
+MOST = 8
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a window is cut into tiles.
+
+    Parameters
+    ----------
+    team : int
+        Threads of a block, one for each position of a tile and of its halo.
+    depth : int
+        Sweeps of a round, at most: positions of the halo.
+    """
+
+    team: int
+    depth: int
+
+    @staticmethod
+    def of(n_state: int) -> Tiles:
+        """Return the tiles for a number of states."""
+        if 24 * n_state > launch.SHARED:
+            raise ValueError(
+                f"`h` must have at most {launch.SHARED // 24} states for sweeps of a compiled "
+                f"step on a CUDA device: a tile is held in shared memory; got {n_state}."
+            )
+        team = launch.team(8 * n_state, 16 * MOST)
+        return Tiles(team, max(1, min(MOST, team // 4)))
+
+    @property
+    def kept(self) -> int:
+        """Positions of a tile."""
+        return self.team - self.depth
 
 
 def sweep_windows(
@@ -36,249 +91,270 @@ def sweep_windows(
     block_size: int,
 ) -> FusedOutcome:
     """Solve window after window, as the backend contract says."""
-    number, maxiter = program.number, min(maxiter, 2 * window)
-    if 24 * program.n_state > launch.SHARED:
-        raise ValueError(
-            f"`h` must have at most {launch.SHARED // 24} states for sweeps of a compiled step on "
-            f"a CUDA device: a tile is held in shared memory; got {program.n_state}."
-        )
+    xp, n_batch, number = backend.xp, y.shape[1], program.number
+    tiles = Tiles.of(program.n_state)
+    maxiter, inner = min(maxiter, 2 * window), max(1, min(block_size, window))
     report = launch.Report(backend, y, window, maxiter)
-    launch.run(
-        program.kernel("sweeps", _build),
-        y.shape[1],
-        _team(program),
-        *(x, params, y, number(rtol), backend.asarray(atol, dtype=str(y.dtype))),
-        *(maxiter, window, max(1, min(block_size, window)), *report.arrays),
+    if not y[1:].size:
+        return report.outcome()
+    progress = (
+        xp.zeros((n_batch, COLUMNS), dtype="int64"),
+        xp.zeros((n_batch, tiles.depth), dtype="int64"),
+        xp.zeros((n_batch, tiles.depth), dtype="float64"),
+        xp.zeros((n_batch, 2), dtype="float64"),
     )
+    left = xp.full(1, n_batch, dtype="int64")
+    atol = backend.asarray(atol, dtype=str(y.dtype))
+    iterates = (y, xp.empty_like(y))
+    sweep = (x, params, *iterates, number(rtol), atol, inner, *progress)
+    judge = (*iterates, maxiter, window, inner, *progress, left, *report.arrays)
+    n_blocks = launch.blocks_each(n_batch, -(-min(window, len(y) - 1) // tiles.kept))
+    if n_blocks == 1 or n_batch >= launch.n_multiprocessors():
+        kernel = program.kernel("sweeps", _one_block)
+        launch.run(kernel, n_batch, tiles.team, *sweep, maxiter, window, left, *report.arrays)
+    else:
+        launches = (
+            launch.ready(program.kernel("judge", _judge), n_batch, 1, *judge),
+            launch.ready(program.kernel("sweep", _sweep), (n_batch, n_blocks), tiles.team, *sweep),
+        )
+        launch.rounds(backend, launches, left)
     return report.outcome()
 
 
-def _depth(program: Program) -> int:
-    """Return how many sweeps of a tile to make: what stands at its end before each is kept."""
-    return max(1, min(DEPTH, launch.SHARED // 2 // (16 * program.n_state)))
-
-
-def _team(program: Program) -> int:
-    return launch.team(8 * program.n_state, 16 * program.n_state * _depth(program))
-
-
-def _build(program: Program) -> Any:
-    n, number, team, most = program.n_state, program.number, _team(program), _depth(program)
-    sweep_blocks, sweep_tiles = _sweep_blocks(program), _sweep_tiles(program)
+def _one_block(program: Program) -> Any:
+    """Return the kernel of all rounds, a block for each sequence."""
+    n, number, tiles = program.n_state, program.number, Tiles.of(program.n_state)
+    team, depth = tiles.team, tiles.depth
+    make, judge = _round(program), _decide(program)
 
     def sweeps(
-        x: Any,
-        params: Any,
-        y: Any,
-        rtol: Any,
-        atol: Any,
-        maxiter: int,
-        window: int,
-        inner: int,
-        converged: Any,
-        stuck: Any,
-        nit: Any,
-        residual: Any,
-        trace: Any,
-    ) -> None:
+        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int,
+        where: Any, fronts: Any, peaks: Any, solved: Any,
+        maxiter: int, window: int, left: Any,
+        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+    ) -> None:  # fmt: skip
         tile = cuda.shared.array((team, n), number)
-        edges = cuda.shared.array((2, most, n), number)
-        fronts = cuda.shared.array(most, np.int64)
-        peaks = cuda.shared.array(most, np.float64)
-        solved = cuda.shared.array(1, np.float64)
-        depths = cuda.shared.array(1, np.int64)
+        reach = cuda.shared.array(depth, np.int64)
+        tops = cuda.shared.array(depth, np.float64)
         state = cuda.local.array(n, number)
         image = cuda.local.array(n, number)
-        k, thread, n_steps = cuda.blockIdx.x, cuda.threadIdx.x, y.shape[0] - 1
-        for w in range(nit.shape[0]):
-            begin = w * window
-            size = min(window, n_steps - begin)
-            first, count, unverified = 0, 0, size
-            ordered, finite, largest = inner > 1, True, 0.0
-            while True:
-                if first == size and ordered:
-                    first, ordered = unverified, False
-                if first == size or not finite or count == maxiter:
-                    break
-                depth = 1 if ordered else min(most, maxiter - count)
-                cuda.syncthreads()
-                for s in range(thread, most, team):
-                    fronts[s] = size
-                    peaks[s] = 0.0
-                if thread == 0:
-                    depths[0] = depth
-                    solved[0] = 0.0
-                cuda.syncthreads()
-                if ordered:
-                    sweep_blocks(
-                        x, params, y, begin, k, first, size, inner, rtol, atol,
-                        fronts, peaks, state, image,
-                    )  # fmt: skip
-                else:
-                    sweep_tiles(
-                        x, params, y, begin, k, first, size, rtol, atol,
-                        tile, edges, fronts, peaks, solved, depths, state, image,
-                    )  # fmt: skip
-                cuda.syncthreads()
-                largest = max(largest, solved[0])
-                for s in range(depths[0]):
-                    if first < size and finite:
-                        if thread == 0:
-                            cuda.atomic.max(trace, (w, count), peaks[s])
-                        count += 1
-                        stride = inner if ordered else 1
-                        front = fronts[s]
-                        exact = min(size, first + ((front - first) // stride + 1) * stride)
-                        if ordered and exact > first + inner:
-                            unverified = min(unverified, first + inner)
-                        first = exact
-                        for p in range(exact - 1, front - 1, -1):
-                            for i in range(n):
-                                if not abs(y[begin + p + 1, k, i]) < np.inf:
-                                    first, finite = p, False
-            if ordered and finite:
-                first = min(first, unverified)
-            if thread == 0:
-                nit[w, k], residual[w, k] = count, largest
-            if first < size or not finite:
-                if thread == 0:
-                    converged[k], stuck[k] = begin + first, not finite
+        k = cuda.blockIdx.x
+        while True:
+            cuda.syncthreads()
+            if cuda.threadIdx.x == 0:
+                judge(
+                    k, y, other, maxiter, window, inner, where, fronts, peaks, solved, left,
+                    converged, stuck, nit, residual, trace,
+                )  # fmt: skip
+            cuda.syncthreads()
+            if where[k, PHASE] == DONE:
                 break
+            make(
+                x, params, y, other, rtol, atol, inner, where, fronts, peaks, solved,
+                tile, reach, tops, state, image,
+            )  # fmt: skip
 
     return sweeps
 
 
-def _sweep_blocks(program: Program) -> Any:
-    """Return the device function of one sweep in order inside blocks, a thread for each.
+def _sweep(program: Program) -> Any:
+    """Return the kernel of the sweeps of one round, many blocks for each sequence."""
+    n, number, tiles = program.n_state, program.number, Tiles.of(program.n_state)
+    team, depth = tiles.team, tiles.depth
+    make = _round(program)
 
-    From the last blocks to the first: what stands before a block is read
-    before the block that holds it is swept.
-    """
-    n, team = program.n_state, _team(program)
-    evaluate, test = _evaluate(program), _test(program)
-
-    def sweep_blocks(
-        x: Any, params: Any, y: Any, begin: int, k: int, first: int, size: int, inner: int,
-        rtol: Any, atol: Any, fronts: Any, peaks: Any, state: Any, image: Any,
+    def sweep(
+        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int,
+        where: Any, fronts: Any, peaks: Any, solved: Any,
     ) -> None:  # fmt: skip
-        n_blocks = (size - first + inner - 1) // inner
-        own_front, own_peak = size, 0.0
-        for turn in range((n_blocks + team - 1) // team - 1, -1, -1):
-            low = first + (turn * team + cuda.threadIdx.x) * inner
-            if low < size:
-                for i in range(n):
-                    state[i] = y[begin + low, k, i]
-            cuda.syncthreads()
-            for p in range(low, min(low + inner, size)):
-                evaluate(x, params, state, begin + p, k, image)
-                for i in range(n):
-                    state[i] = y[begin + p + 1, k, i]
-                error, passed = test(state, image, rtol, atol)
-                own_peak = max(own_peak, error)
-                if not passed:
-                    own_front = min(own_front, p)
-                for i in range(n):
-                    state[i] = image[i]
-                    y[begin + p + 1, k, i] = image[i]
-        cuda.atomic.min(fronts, 0, own_front)
-        cuda.atomic.max(peaks, 0, own_peak)
+        tile = cuda.shared.array((team, n), number)
+        reach = cuda.shared.array(depth, np.int64)
+        tops = cuda.shared.array(depth, np.float64)
+        state = cuda.local.array(n, number)
+        image = cuda.local.array(n, number)
+        if where[cuda.blockIdx.x, PHASE] != DONE:
+            make(
+                x, params, y, other, rtol, atol, inner, where, fronts, peaks, solved,
+                tile, reach, tops, state, image,
+            )  # fmt: skip
 
-    return launch.device_function(sweep_blocks)
+    return sweep
+
+
+def _judge(program: Program) -> Any:
+    """Return the kernel that examines a round, a block of one thread for each sequence."""
+    decide = _decide(program)
+
+    def judge(
+        y: Any, other: Any, maxiter: int, window: int, inner: int,
+        where: Any, fronts: Any, peaks: Any, solved: Any, left: Any,
+        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+    ) -> None:  # fmt: skip
+        k = cuda.blockIdx.x
+        if where[k, PHASE] != DONE:
+            decide(
+                k, y, other, maxiter, window, inner, where, fronts, peaks, solved, left,
+                converged, stuck, nit, residual, trace,
+            )  # fmt: skip
+
+    return judge
+
+
+def _decide(program: Program) -> Any:
+    """Return the device function by which a thread examines a round of a sequence."""
+    tiles = Tiles.of(program.n_state)
+
+    def record(trace: Any, w: int, count: int, peak: Any) -> None:
+        cuda.atomic.max(trace, (w, count), peak)
+
+    examined = examine(program.n_state, tiles.kept, tiles.depth, launch.device_function(record))
+
+    def decide(
+        k: int, y: Any, other: Any, maxiter: int, window: int, inner: int,
+        where: Any, fronts: Any, peaks: Any, solved: Any, left: Any,
+        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+    ) -> None:  # fmt: skip
+        examined(
+            k, y, other, maxiter, window, inner, where, fronts, peaks, solved,
+            converged, stuck, nit, residual, trace,
+        )  # fmt: skip
+        if where[k, PHASE] == DONE:
+            cuda.atomic.sub(left, 0, 1)
+
+    return launch.device_function(decide)
+
+
+def _round(program: Program) -> Any:
+    """Return the device function of the sweeps of one round, by all blocks of a sequence."""
+    n = program.n_state
+    by_tiles, by_blocks = _sweep_tiles(program), _sweep_blocks(program)
+
+    def make(
+        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int,
+        where: Any, fronts: Any, peaks: Any, solved: Any,
+        tile: Any, reach: Any, tops: Any, state: Any, image: Any,
+    ) -> None:  # fmt: skip
+        k, phase = cuda.blockIdx.x, where[cuda.blockIdx.x, PHASE]
+        begin, first, size = where[k, BEGIN], where[k, FIRST], where[k, SIZE]
+        source, target = (other, y) if where[k, SOURCE] == 1 else (y, other)
+        thread = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+        end = size if phase == STORE else first
+        for p in range(where[k, SETTLED] + thread, end, cuda.gridDim.y * cuda.blockDim.x):
+            for i in range(n):
+                target[begin + p + 1, k, i] = source[begin + p + 1, k, i]
+        if phase == ORDERED:
+            by_blocks(
+                x, params, y, source, target, begin, k, first, size, inner, rtol, atol,
+                fronts, peaks, state, image,
+            )  # fmt: skip
+        elif phase != STORE:
+            by_tiles(
+                x, params, y, source, target, begin, k, first, size, where[k, DEPTH],
+                phase == TRIAL, rtol, atol, fronts, peaks, solved,
+                tile, reach, tops, state, image,
+            )  # fmt: skip
+
+    return launch.device_function(make)
 
 
 def _sweep_tiles(program: Program) -> Any:
-    """Return the device function of several sweeps of all positions, tile by tile.
+    """Return the device function of the sweeps of all tiles of a sequence.
 
-    ``fronts[s]`` becomes the first position that fails in sweep `s`: those
-    before it keep their values, it becomes exact, and the next sweep begins
-    behind it. Tiles to the right cannot change what a tile finds. A value that
-    is exact and not finite ends the sweeps: ``depths[0]`` becomes their number.
+    A position before the front of a sweep keeps its value, the others take
+    their new ones. In a trial, the first tile finds the fronts, and the others
+    have none. Each reports the first failure and the largest change of every
+    sweep; ``solved[k, 0]`` becomes the largest change of what kept its value.
     """
-    n, team = program.n_state, _team(program)
-    evaluate, test = _evaluate(program), _test(program)
+    n, tiles = program.n_state, Tiles.of(program.n_state)
+    kept, halo = tiles.kept, tiles.depth
+    evaluate, test = evaluate_step(program), test_change(program)
 
-    def sweep_tiles(
-        x: Any, params: Any, y: Any, begin: int, k: int, first: int, size: int,
-        rtol: Any, atol: Any, tile: Any, edges: Any, fronts: Any, peaks: Any, solved: Any,
-        depths: Any, state: Any, image: Any,
+    def by_tiles(
+        x: Any, params: Any, y: Any, source: Any, target: Any, begin: int, k: int,
+        first: int, size: int, depth: int, trial: bool, rtol: Any, atol: Any,
+        fronts: Any, peaks: Any, solved: Any,
+        tile: Any, reach: Any, tops: Any, state: Any, image: Any,
     ) -> None:  # fmt: skip
         thread, own_solved = cuda.threadIdx.x, 0.0
-        for s in range(thread, depths[0], team):
-            for i in range(n):
-                edges[0, s, i] = y[begin + first, k, i]
-        here = 0
-        for low in range(first, size, team):
-            p, there = low + thread, 1 - here
-            if p < size:
+        own = thread >= halo
+        for j in range(cuda.blockIdx.y, (size - first + kept - 1) // kept, cuda.gridDim.y):
+            p = first + j * kept + thread - halo
+            cuda.syncthreads()
+            if thread < depth:
+                reach[thread] = size if trial else fronts[k, thread]
+                tops[thread] = 0.0
+            if 0 <= p < size:
                 for i in range(n):
-                    tile[thread, i] = y[begin + p + 1, k, i]
-            s = 0
-            while True:
+                    tile[thread, i] = source[begin + p + 1, k, i]
+            elif p == -1:
+                for i in range(n):
+                    tile[thread, i] = y[begin, k, i]
+            begins, led = first, j == 0 or not trial
+            for s in range(depth):
                 cuda.syncthreads()
-                if s == depths[0]:
-                    break
-                begins = first if s == 0 else fronts[s - 1] + 1
-                if begins >= low + team:
-                    for later in range(s + thread, depths[0], team):
-                        for i in range(n):
-                            edges[there, later, i] = tile[team - 1, i]
-                    break
-                swept = begins <= p < size
+                swept = thread > 0 and begins <= p < size
                 error, passed = 0.0, True
                 if swept:
                     for i in range(n):
-                        state[i] = edges[here, s, i] if thread == 0 else tile[thread - 1, i]
+                        state[i] = tile[thread - 1, i]
                     evaluate(x, params, state, begin + p, k, image)
                     for i in range(n):
                         state[i] = tile[thread, i]
                     error, passed = test(state, image, rtol, atol)
-                    cuda.atomic.max(peaks, s, error)
-                    if not passed:
-                        cuda.atomic.min(fronts, s, p)
-                if thread == team - 1:
-                    for i in range(n):
-                        edges[there, s, i] = tile[thread, i]
+                    if own and trial:
+                        if not passed:
+                            cuda.atomic.min(reach, s, p)
+                        if error > tops[s]:
+                            cuda.atomic.max(tops, s, error)
                 cuda.syncthreads()
-                if swept and p < fronts[s]:
-                    own_solved = max(own_solved, error)
+                if swept and led and p < reach[s]:
+                    if own:
+                        own_solved = max(own_solved, error)
                 elif swept:
                     for i in range(n):
                         tile[thread, i] = image[i]
-                        if p == fronts[s] and not abs(image[i]) < np.inf:
-                            depths[0] = s + 1
-                s += 1
-            cuda.syncthreads()
-            if p < size:
+                if led:
+                    begins = reach[s] + 1
+            if own and p < size:
                 for i in range(n):
-                    y[begin + p + 1, k, i] = tile[thread, i]
-            here = there
-        cuda.atomic.max(solved, 0, own_solved)
+                    target[begin + p + 1, k, i] = tile[thread, i]
+            if trial and thread < depth:
+                cuda.atomic.min(fronts, (k, thread), reach[thread])
+                cuda.atomic.max(peaks, (k, thread), tops[thread])
+        if own_solved > solved[k, 0]:
+            cuda.atomic.max(solved, (k, 0), own_solved)
 
-    return launch.device_function(sweep_tiles)
-
-
-def _evaluate(program: Program) -> Any:
-    """Return the device function that evaluates the step at one position."""
-    n, step, argument = program.n_state, program.step, program.argument
-
-    def evaluate(x: Any, params: Any, state: Any, t: int, k: int, image: Any) -> None:
-        for i in range(n):
-            image[i] = np.nan
-        step(state, argument(x, t, k), params, image)
-
-    return launch.device_function(evaluate)
+    return launch.device_function(by_tiles)
 
 
-def _test(program: Program) -> Any:
-    """Return the device function that tests what changed at one position."""
-    n = program.n_state
+def _sweep_blocks(program: Program) -> Any:
+    """Return the device function of one sweep in order inside blocks, a thread for each."""
+    n, evaluate, test = program.n_state, evaluate_step(program), test_change(program)
 
-    def test(old: Any, image: Any, rtol: Any, atol: Any) -> Any:
-        largest, passed = 0.0, True
-        for i in range(n):
-            r = abs(old[i] - image[i])
-            passed = passed and r <= atol[i] + rtol * abs(old[i]) and r < np.inf
-            largest = max(largest, float(r) if r < np.inf else np.inf)
-        return largest, passed
+    def by_blocks(
+        x: Any, params: Any, y: Any, source: Any, target: Any, begin: int, k: int,
+        first: int, size: int, inner: int, rtol: Any, atol: Any,
+        fronts: Any, peaks: Any, state: Any, image: Any,
+    ) -> None:  # fmt: skip
+        thread = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+        front, peak = size, 0.0
+        for low in range(first + thread * inner, size, cuda.gridDim.y * cuda.blockDim.x * inner):
+            for i in range(n):
+                state[i] = y[begin, k, i] if low == 0 else source[begin + low, k, i]
+            for p in range(low, min(low + inner, size)):
+                evaluate(x, params, state, begin + p, k, image)
+                for i in range(n):
+                    state[i] = source[begin + p + 1, k, i]
+                error, passed = test(state, image, rtol, atol)
+                peak = max(peak, error)
+                if not passed:
+                    front = min(front, p)
+                for i in range(n):
+                    state[i] = image[i]
+                    target[begin + p + 1, k, i] = image[i]
+        if front < fronts[k, 0]:
+            cuda.atomic.min(fronts, (k, 0), front)
+        if peak > peaks[k, 0]:
+            cuda.atomic.max(peaks, (k, 0), peak)
 
-    return launch.device_function(test)
+    return launch.device_function(by_blocks)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from seqsolve import _checks
 from seqsolve.backend import Array
 from seqsolve.likelihood_ratio.layer import Pass, Site, Tape
 from seqsolve.models.layers import activation as activations
@@ -29,7 +32,8 @@ class GraphConv(Affine):
     adjacency : array or sparse matrix, shape (n_nodes, n_nodes)
         ``A``: what a node takes from which other; anything with ``@``, ``.T``,
         ``!=`` and ``.astype`` as those of NumPy, CuPy and scipy.sparse. It is
-        cast to the dtype of `weight`.
+        cast to the dtype of `weight`, and a NumPy array is moved to its
+        library; for weights on CuPy, a sparse matrix is one of ``cupyx``.
     activation : str or Activation
         What follows.
 
@@ -62,9 +66,7 @@ class GraphConv(Affine):
         shape: Any = getattr(self.adjacency, "shape", ())
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"`adjacency` must be a square matrix; got shape {tuple(shape)}.")
-        if self.adjacency.dtype != self.weight.dtype:
-            cast = self.adjacency.astype(self.weight.dtype)
-            object.__setattr__(self, "adjacency", cast)
+        object.__setattr__(self, "adjacency", self._beside_the_weight())
 
     def site(self, data_shape: tuple[int, ...]) -> Site | None:
         """Return one site, with a node as datum."""
@@ -90,6 +92,19 @@ class GraphConv(Affine):
     def pull(self, tape: Tape, delta: Array) -> Array:
         """Return ``A.T delta W``."""
         return matmul_last(self.adjacency.T @ delta, self.weight)
+
+    def _beside_the_weight(self) -> Any:
+        """Return the adjacency in the weight's library and dtype."""
+        xp, adjacency = _checks.namespace(self.weight), self.adjacency
+        if xp is not np and isinstance(adjacency, np.ndarray):
+            adjacency = xp.asarray(adjacency)
+        if xp is not np and type(adjacency).__module__.startswith("scipy.sparse"):
+            raise TypeError(
+                f"`adjacency` must be of {xp.__name__}, as `weight`: an array or, on CuPy, "
+                f"cupyx.scipy.sparse.csr_matrix(adjacency); got SciPy's {type(adjacency).__name__}."
+            )
+        same = adjacency.dtype == self.weight.dtype
+        return adjacency if same else adjacency.astype(self.weight.dtype)
 
     def _map(self, x: Array, p: Pass) -> Array:
         self._check(x.shape[1:])

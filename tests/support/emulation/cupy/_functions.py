@@ -48,6 +48,9 @@ FUNCTIONS = _names(
     """
 )
 
+#: Those that can be applied in place, element after element, with ``.at``.
+_SCATTERING = _names("add subtract maximum minimum bitwise_and bitwise_or bitwise_xor")
+
 #: Arguments of NumPy's functions that CuPy's lack.
 _UNKNOWN = {"initial", "where", "like", "subok"}
 
@@ -65,7 +68,12 @@ def function(name: str) -> Callable[..., Any]:
         result = compute(fun, *args, **kwargs)
         return result if out is None else out
 
+    def at(a: ndarray, indices: Any, b: Any) -> None:
+        compute(fun.at, a, indices, b)
+
     call.__name__ = call.__qualname__ = name
+    if name in _SCATTERING:
+        call.at = at  # type: ignore[attr-defined]
     return call
 
 

@@ -1,0 +1,1 @@
+"""Element steps on the device: plain Python functions as CUDA C++, fused with the solvers."""

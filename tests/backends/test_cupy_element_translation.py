@@ -1,0 +1,503 @@
+"""Element steps in CUDA C++ do what they do in Python; what cannot be translated is refused."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.emulation import reason_not_to_emulate
+
+pytestmark = [pytest.mark.gpu] if reason_not_to_emulate() else []
+cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is not installed")
+
+from support.compiled_steps import compiled, interpreted  # noqa: E402
+
+import seqsolve  # noqa: E402
+from seqsolve.step import ElementStepError  # noqa: E402
+
+RATE, COUNT, WEIGHTS = 0.25, 3, (1.0, -2.0, 0.5)
+TABLE = np.array([[1, 2], [3, -4]])
+
+
+def values(n_batch, n, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.uniform(-4, 4, (n_batch, n)).astype(dtype)
+    y[0], y[1], y[2] = 0, -1, 2
+    return y
+
+
+def assert_same(step, y, x=None, params=None, tolerance=4e-15):
+    got, expected = compiled(step, y, x, params), interpreted(step, y, x, params)
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def integers(y_prev, x, params, y_out):
+    """Python's integers: division, remainder, powers, shifts, signs."""
+    a, b = x[0], x[1]
+    y_out[0] = a // b if b else 99.0
+    y_out[1] = a % b if b != 0 else -99.0
+    y_out[2] = a / (b * b + 1)
+    y_out[3] = (a * b) % 5 - (a - 2 * b) // 3
+    y_out[4] = -(a**2) + 2**5 + (-3) ** 3 + a**0
+    y_out[5] = (a & 6) | (b ^ 3)
+    y_out[6] = (a << 2) - (a >> 1) + ~b
+    y_out[7] = abs(a) - min(a, b, 2) + max(a, -b)
+    y_out[8] = int(y_prev[0]) + round(y_prev[1]) + math.floor(y_prev[0]) - math.ceil(y_prev[1])
+    y_out[9] = (a > b) + (a == b) * 2 + (not a) + bool(b)
+    y_out[10] = float(a) ** b if b >= 0 else 0.0
+    y_out[11] = int(True) + len(x) + x.size + x.ndim + len(y_prev)
+    y_out[12] = a * y_prev[0] + b * 0.5 + 7 / 2
+
+
+def test_integers():
+    x = np.random.default_rng(1).integers(-9, 9, (60, 2))
+    x[:4] = [[-7, 3], [7, -3], [5, 0], [-8, -8]]
+    for dtype in ("int64", "int8"):
+        assert_same(integers, values(60, 13), x.astype(dtype))
+
+
+def numbers(y_prev, x, params, y_out):
+    """Floating-point division, remainder, comparisons that are chained or cut short."""
+    a, b = y_prev[0], y_prev[1]
+    y_out[0] = a // b
+    y_out[1] = a % b
+    y_out[2] = a % -0.75 + 1.5 // b
+    y_out[3] = -2.0 < a < b or 0 <= b <= 1 <= a
+    y_out[4] = 5.0 if (a > 0 and 1 / a > b) or not b < 2 else -5.0
+    y_out[5] = (a and b) + (a or 3.0) - (0 or b)
+    y_out[6] = a**2 - b**3 + abs(a) ** 0.5 + a**-1 * 0.125
+    y_out[7] = min(a, b) - max(a, 0, b)
+    y_out[8] = np.where(a > b, a, 2 * b) + np.clip(a, -1.0, 1)
+    y_out[9] = +a - -b
+    y_out[10] = 1 if a else 0
+    y_out[11] = a != b
+    y_out[12] = 1e-320 * 0 + 3.0e38 * b + 1e300 * 1e-300
+
+
+def test_numbers():
+    y = values(50, 13)
+    y[3, :2], y[4, :2] = (np.nan, 1.0), (np.inf, -np.inf)
+    assert_same(numbers, y)
+
+
+def functions(y_prev, x, params, y_out):
+    a, b = y_prev[0], y_prev[1]
+    y_out[0] = math.tanh(a) + np.sinh(b) + math.cosh(a)
+    y_out[1] = math.sin(a) * np.cos(b) + math.tan(0.3 * a)
+    y_out[2] = np.exp(a) + math.exp(-b) - np.expm1(a) + np.exp2(b)
+    y_out[3] = np.log(abs(a) + 1.0) + math.log1p(abs(b)) + np.log2(3.0 + a * a) + math.log10(2.0)
+    y_out[4] = math.sqrt(abs(a)) + np.hypot(a, b) + np.arctan2(a, b) + math.atan(b)
+    y_out[5] = np.maximum(a, b) - np.minimum(a, 0.5) + np.sign(b) + np.square(a)
+    y_out[6] = math.erf(a) + math.erfc(b) + math.copysign(2.0, a) + math.fmod(a, 3.0)
+    y_out[7] = np.logaddexp(a, b) + np.heaviside(a, 0.5) + np.fabs(b)
+    y_out[8] = np.floor(a) + np.ceil(b) + np.trunc(a) + np.rint(b)
+    y_out[9] = np.isfinite(a) + 2 * np.isnan(b) + 4 * math.isinf(a)
+    y_out[10] = 2 * np.logical_and(a > 0, b) + np.greater(a, b) * 1 + np.add(a, b) * np.float64(0.5)
+    y_out[11] = math.pi + np.e - math.inf * 0.0 if a > 9 else math.pi
+    y_out[12] = np.arcsinh(a) + np.arctan(b) + math.gamma(2.5) + np.cbrt(a)
+
+
+def test_functions_of_numbers():
+    assert_same(functions, values(30, 13), tolerance=1e-13)
+
+
+def control_flow(y_prev, x, params, y_out):
+    """Loops and branches; a variable that starts as an integer."""
+    total = 0
+    for i in range(len(y_prev)):
+        if i == 2:
+            continue
+        if y_prev[i] > 3.5:
+            break
+        total += y_prev[i]
+    y_out[0] = total
+    y_out[1] = i
+    steps = 0
+    value = abs(y_prev[0]) + 1.0
+    while value < 50.0:
+        value *= 2
+        steps += 1
+        if steps > 3:
+            break
+    y_out[2] = value
+    y_out[3] = steps
+    count = 0
+    for i in range(10, -3, -4):
+        for j in range(i):
+            count += j * i
+    y_out[4] = count
+    if y_prev[0] > 1.0:
+        sign = 1
+    elif y_prev[0] > -1.0:
+        sign = 0
+    else:
+        sign = -1
+    y_out[5] = sign
+    for k in range(int(abs(y_prev[1]))):
+        y_out[5] += k
+    first, (second, _) = y_prev[0], (y_prev[1], 3)
+    first, second = second, first
+    both = y_out[10] = first + second
+    y_out[6] = first - 2.0 * second
+    y_out[-1] = both * y_prev[-1] + y_prev[-len(y_prev)]
+    y_out[7]: float = 1.5
+    for n in range(2):
+        last = n
+    y_out[8] = last
+    while True:
+        steps += 2
+        if steps > 10:
+            found = steps
+            break
+    y_out[9] = found
+
+
+def test_control_flow():
+    assert_same(control_flow, values(40, 11))
+
+
+def gate(a, b=0.5, *, unused=0):  # refused: see below
+    return a * b
+
+
+def smooth(a, rate=RATE):
+    """A function that calls another, returns early, and has a default."""
+    if a > 2.0:
+        return 2.0
+    return squared(a) * rate + (lambda_like(a) if a < 0 else 0)
+
+
+def squared(a):
+    return a * a
+
+
+lambda_like = lambda a: a - 1  # noqa: E731
+
+
+def pair(a, b):
+    if a > b:
+        return a, 1
+    return b, 0.5
+
+
+def fill(y_prev, y_out, first, n):
+    for i in range(n):
+        y_out[first + i] = y_prev[i] * WEIGHTS[i]
+
+
+def closed_over(scale, offset, mode):
+    def step(y_prev, x, params, y_out):
+        W, gain, table = params
+        larger, weight = pair(y_prev[0], y_prev[1])
+        fill(y_prev, y_out, 0, COUNT)
+        y_out[3] = larger * weight
+        y_out[4] = scale * y_prev[0] + offset[1]
+        y_out[5] = smooth(y_prev[2]) + smooth(rate=2.0, a=y_prev[0])
+        row = W[1]
+        y_out[6] = row[0] * gain + W[-1, 1] + len(W) + W.shape[1] + table[2][0, 1]
+        y_out[7] = TABLE[0, 1] * TABLE[int(y_prev[0] > 0)][1]
+        y_out[8] = params[1] + (1.0 if x is None else x[0])
+        y_out[9] = WEIGHTS[int(abs(y_prev[0])) % 3]
+        y_out[10] = 1.0 if mode == "plus" else -1.0
+        y_out[11] = operator.mul(y_prev[0], 3)
+
+    return step
+
+
+def test_helpers_closures_parameters_and_tables():
+    params = {
+        "W": np.array([[0.5, 1.0], [2.0, -3.0], [0.25, 8.0]]),
+        "gain": np.float64(0.9),
+        "table": np.arange(12.0).reshape(3, 2, 2),
+    }
+    step = closed_over(0.1, (1, 2.5), "plus")
+    assert_same(step, values(30, 12), params=params)
+    assert_same(closed_over(np.float32(2), (0, -1), ""), values(9, 12), params=params)
+
+
+def test_single_precision_stays_single():
+    def step(y_prev, x, params, y_out):
+        third = 1 / 3
+        y_out[0] = y_prev[0] * 0.1 + third
+        y_out[1] = 1 - y_prev[0]
+        y_out[2] = y_prev[0] / 3 + 16777217 * 0
+
+    y = values(40, 3, "float32")
+    expected = np.stack(
+        [
+            y[:, 0] * np.float32(0.1) + np.float32(1 / 3),
+            np.float32(1) - y[:, 0],
+            y[:, 0] / np.float32(3),
+        ],
+        axis=1,
+    )
+    np.testing.assert_array_equal(compiled(step, y), expected)
+
+
+def test_complex_states():
+    def step(y_prev, x, params, y_out):
+        (w,) = params
+        z = w[0] * y_prev[0] + 0.5j
+        y_out[0] = z / (2 + abs(y_prev[1]) ** 2) - y_prev[1].conj() if False else z / 2
+        y_out[1] = np.tanh(z) + np.exp(0.3 * z) * np.conj(y_prev[1])
+        y_out[2] = y_prev[0].real - 1j * y_prev[1].imag + abs(y_prev[0]) + z**2
+        y_out[3] = np.sqrt(z) / (3 - z) + np.log(z) + np.sin(z) * np.cos(z)
+        y_out[4] = 1.0 if z != y_prev[0] else -z
+
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((20, 5)) + 1j * rng.standard_normal((20, 5))
+    params = {"w": np.array([0.4 + 0.3j])}
+    assert_same(step, y, params=params, tolerance=1e-13)
+
+
+def terms():
+    """Expressions of a, b (numbers), i, j (integers) as text, with their kind."""
+    number = st.sampled_from(["a", "b", "0.75", "-1.5", "2.0", "c"])
+    integer = st.sampled_from(["i", "j", "3", "-2", "0", "7"])
+    divisor = st.sampled_from(["0.75", "-1.5", "3", "(b - 9.5)", "(a + 9.5)", "(j - 7)", "-2"])
+
+    def extend(parts):
+        numbers, ints = parts, integer
+        return st.one_of(
+            st.builds("({} {} {})".format, numbers, st.sampled_from("+-*"), numbers),
+            st.builds("({} {} {})".format, numbers, st.sampled_from(["/", "//", "%"]), divisor),
+            st.builds("({} {} {})".format, ints, st.sampled_from(["+", "-", "*"]), numbers),
+            st.builds("(({} {} -3) + {})".format, ints, st.sampled_from(["//", "%"]), numbers),
+            st.builds("({} if {} < {} else {})".format, numbers, numbers, numbers, numbers),
+            st.builds("({} {} {})".format, numbers, st.sampled_from(["and", "or"]), numbers),
+            st.builds("({} < {} <= {})".format, numbers, numbers, numbers),
+            st.builds("(not {})".format, numbers),
+            st.builds("min({}, {})".format, numbers, numbers),
+            st.builds("max({}, {}, {})".format, numbers, ints, numbers),
+            st.builds("abs({})".format, numbers),
+            st.builds("(-{})".format, numbers),
+            st.builds("math.atan({})".format, numbers),
+            st.builds("np.minimum({}, {})".format, numbers, numbers),
+        )
+
+    return st.recursive(st.one_of(number, integer), extend, max_leaves=8)
+
+
+@settings(
+    max_examples=4,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.lists(terms(), min_size=60, max_size=60))
+def test_random_expressions(tmp_path_factory, texts):
+    lines = "\n".join(f"    y_out[{n}] = {text}" for n, text in enumerate(texts))
+    source = (
+        "import math\nimport numpy as np\nc = 0.3\n"
+        "def step(y_prev, x, params, y_out):\n"
+        f"    a, b, i, j = float(y_prev[0]), float(y_prev[1]), int(x[0]), int(x[1])\n{lines}\n"
+    )
+    path = tmp_path_factory.mktemp("steps") / "random_step.py"
+    path.write_text(source)
+    names = {}
+    exec(compile(source, str(path), "exec"), names)
+    rng = np.random.default_rng(0)
+    y, x = values(12, 60), rng.integers(-5, 6, (12, 2))
+    got, expected = compiled(names["step"], y, x), interpreted(names["step"], y, x)
+    differs = ~(np.abs(got - expected) <= 1e-12 * (1 + np.abs(expected)))
+    assert not differs.any(), [texts[n] for n in np.flatnonzero(differs.any(0))]
+
+
+def refused(match):
+    """Mark a step with what the error must say."""
+
+    def mark(function):
+        REFUSED.append((function, match))
+        return function
+
+    return mark
+
+
+REFUSED = []
+
+
+@refused("`t` may have no value here")
+def set_in_one_branch(y_prev, x, params, y_out):
+    if y_prev[0] > 0:
+        t = 1.0
+    y_out[0] = t
+
+
+@refused("`t` may have no value here")
+def set_in_a_loop_that_may_not_run(y_prev, x, params, y_out):
+    for i in range(int(y_prev[0])):
+        t = i
+    y_out[0] = t
+
+
+@refused("`t` has no value yet")
+def used_before_it_is_set(y_prev, x, params, y_out):
+    y_out[0] = t  # noqa: F821
+    t = 1.0  # noqa: F841
+
+
+@refused("`a` is an array of shape .* here and a floating-point number elsewhere")
+def of_two_types(y_prev, x, params, y_out):
+    a = 1.0
+    a = y_prev
+    y_out[0] = a[0]
+
+
+@refused("A list is not supported")
+def allocates(y_prev, x, params, y_out):
+    values = [1.0, 2.0]
+    y_out[0] = values[0]
+
+
+@refused("A slice is not supported")
+def slices(y_prev, x, params, y_out):
+    y_out[:] = y_prev
+
+
+@refused("out of bounds for an axis of 2")
+def beyond_the_end(y_prev, x, params, y_out):
+    y_out[0] = y_prev[2]
+
+
+@refused("Only the result, the last argument, may be changed")
+def changes_its_state(y_prev, x, params, y_out):
+    y_prev[0] = 0.0
+    y_out[0] = 1.0
+
+
+@refused("The function zeros is not supported")
+def makes_an_array(y_prev, x, params, y_out):
+    y_out[0] = np.zeros(3)[0]
+
+
+@refused("`try` is not supported")
+def tries(y_prev, x, params, y_out):
+    try:
+        y_out[0] = 1.0
+    except ValueError:
+        y_out[0] = 2.0
+
+
+@refused("`nowhere` is not defined")
+def unknown_name(y_prev, x, params, y_out):
+    y_out[0] = nowhere  # noqa: F821
+
+
+@refused("divides an integer by zero")
+def divides_by_zero(y_prev, x, params, y_out):
+    y_out[0] = 1 // 0
+
+
+@refused("An index is an integer; got a floating-point number")
+def index_of_a_number(y_prev, x, params, y_out):
+    y_out[0] = y_prev[y_prev[0]]
+
+
+@refused("must not call itself")
+def calls_itself(y_prev, x, params, y_out):
+    calls_itself(y_prev, x, params, y_out)
+
+
+@refused("A loop goes over `range")
+def loops_over_elements(y_prev, x, params, y_out):
+    for a in y_prev:
+        y_out[0] = a
+
+
+@refused("keyword-only arguments are not supported")
+def calls_with_keywords_only(y_prev, x, params, y_out):
+    y_out[0] = gate(y_prev[0])
+
+
+@refused("called in a line of its own")
+def stores_inside_an_expression(y_prev, x, params, y_out):
+    y_out[0] = 1.0 + set_and_return(y_out)
+
+
+def set_and_return(y_out):
+    y_out[1] = 2.0
+    return 1.0
+
+
+@refused("Complex numbers are for complex states")
+def is_complex(y_prev, x, params, y_out):
+    y_out[0] = (1j * y_prev[0]).real
+
+
+@refused("A number is needed; got an array")
+def stores_a_row(y_prev, x, params, y_out):
+    y_out[0] = y_prev
+
+
+@refused("has no 2 indices")
+def too_many_indices(y_prev, x, params, y_out):
+    y_out[0] = y_prev[0, 1]
+
+
+@refused("Integers have 64 bits")
+def large_integer(y_prev, x, params, y_out):
+    y_out[0] = 2**70 % 3
+
+
+@refused("takes 5 arguments; it is given 4")
+def five_arguments(y_prev, x, params, y_out, more):
+    y_out[0] = 1.0
+
+
+@refused("integer to the power of an integer")
+def varying_power(y_prev, x, params, y_out):
+    y_out[0] = 2 ** int(y_prev[0])
+
+
+@pytest.mark.parametrize(("step", "match"), REFUSED, ids=lambda a: getattr(a, "__name__", ""))
+def test_what_cannot_be_translated_is_refused_with_the_line(step, match):
+    with pytest.raises(ElementStepError, match=match) as caught:
+        compiled(step, np.zeros((1, 2)))
+    text = str(caught.value)
+    assert __file__ in text
+    assert "cannot be compiled" in text
+    assert "`cell.__call__`" in text
+
+
+def test_functions_without_source_are_refused():
+    names = {}
+    exec("def step(y_prev, x, params, y_out):\n    y_out[0] = 1.0\n", names)
+    for function in (names["step"], eval("lambda y_prev, x, params, y_out: None")):
+        with pytest.raises(ElementStepError, match=r"source of .* is not to be found"):
+            compiled(function, np.zeros((1, 1)))
+    with pytest.raises(ElementStepError, match="must be a plain Python function"):
+        compiled(print, np.zeros((1, 1)))
+
+
+def test_a_file_that_has_changed_is_noticed(tmp_path):
+    path = tmp_path / "changed_step.py"
+    path.write_text("def step(y_prev, x, params, y_out):\n    y_out[0] = 1.0\n")
+    names = {}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    path.write_text("def step(y_prev, x, params, y_out):\n    y_out[0] = 2.0\n")
+    with pytest.raises(ElementStepError, match="has changed since it was imported"):
+        compiled(names["step"], np.zeros((1, 1)))
+
+
+def test_globals_that_change_are_noticed(monkeypatch):
+    from seqsolve_cupy.element.program import Programs
+
+    def step(y_prev, x, params, y_out):
+        y_out[0] = RATE * TABLE[0, 0]
+
+    cell, programs = seqsolve.element_step(step, n_state=1), Programs()
+    first = programs.get(cell, None, "float64")
+    assert programs.get(cell, None, "float64") is first
+    monkeypatch.setitem(globals(), "RATE", 0.5)
+    second = programs.get(cell, None, "float64")
+    assert second is not first
+    assert "Real(0.5)" in second.text
+    monkeypatch.setitem(globals(), "TABLE", TABLE + 7)
+    assert "int64(8)" in programs.get(cell, None, "float64").text
+    TABLE[0, 0] += 1
+    assert "int64(9)" in programs.get(cell, None, "float64").text
