@@ -195,16 +195,17 @@ def _plans(dtype: str, n: int) -> set[Any]:
 
 
 def compile_instances(
-    source: str, expressions: Iterable[str], architecture: str
+    source: str, expressions: Iterable[str], architecture: str, step: str = ""
 ) -> dict[str, Resources]:
-    """Compile instances of one source to machine code, in one program."""
+    """Compile instances of one source to machine code, in one program, for an element step."""
     from cuda.core import Program, ProgramOptions
 
     from seqsolve_cupy import sources
 
     options = ProgramOptions(std="c++17", arch=architecture, ptxas_options=["-v"])
     log = io.StringIO()
-    program = Program(sources.load(source), "c++", options)
+    text = sources.load(source, step) if step else sources.load(source)
+    program = Program(text, "c++", options)
     binary = program.compile("cubin", name_expressions=tuple(expressions), logs=log)
     assert binary.code[:4] == b"\x7fELF"
     names = {mangled.decode(): name for name, mangled in binary.symbol_mapping.items()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from seqsolve.backend import Array, FusedOutcome
 from seqsolve_cupy import layout
+from seqsolve_cupy.compilation import kernel
 from seqsolve_cupy.element.march import input_arguments
 from seqsolve_cupy.element.program import Program
 
@@ -32,7 +33,7 @@ _LONGEST_REACH = 128
 #: Threads of the blocks that begin and conclude.
 _THREADS = 128
 
-#: Rows of numbers that are kept of each sequence; `Control` of ``kernels/element_newton.cu``.
+#: Rows of numbers that are kept of each sequence; `Control` of ``kernels/control.cuh``.
 _STAGE, _ROWS = 2, 7
 
 
@@ -147,11 +148,11 @@ class _Windows:
         size = min(self._window, self._n_steps - begin)
         old, new = self._y[begin : begin + size + 1], self._other[: size + 1]
         arrays = (*_strided(old), *_strided(new))
-        self._each("element_go_on", self._n_batch, np.int64(self._n_batch), self._control)
         self._each(
             "element_begin",
             (size + 1) * self._n_batch,
-            *(*arrays, np.int32(guessed), np.int64(size), np.int64(self._n_batch), self._control),
+            *(*arrays, np.int32(guessed), np.int32(self._program.n_state)),
+            *(np.int64(size), np.int64(self._n_batch), self._control),
         )
         x = None if self._x is None else self._x[begin : begin + size]
         given = (*input_arguments(x, self._n_batch), self._params)
@@ -196,6 +197,7 @@ class _Windows:
                 "element_repeat",
                 self._n_steps * self._n_batch,
                 *(*_strided(self._y), cupy.asarray(ends.astype(np.int64))),
+                np.int32(self._program.n_state),
                 *map(np.int64, (self._n_steps, self._n_batch)),
             )
         return FusedOutcome(
@@ -208,7 +210,8 @@ class _Windows:
 
     def _each(self, name: str, n_items: int, *arguments: Any) -> None:
         """Launch a kernel with a thread for each of some items."""
-        run = self._program.kernel("element_newton", f"seqsolve::{name}<{_THREADS}>")
+        scalar = layout.SCALARS[self._program.dtype.name]
+        run = kernel("element_windows", f"seqsolve::{name}<{scalar}, {_THREADS}>")
         run((-(-n_items // _THREADS),), (_THREADS,), arguments)
 
 

@@ -20,8 +20,8 @@ struct Ahead {
 
 template <int threads>
 __global__ void __launch_bounds__(threads) element_march(
-    const Step::X* x, int64 x_step, int64 x_batch, const Step::T* params,
-    Step::T* y, int64 y_step, int64 y_batch, int64 y_state, int64 n_steps, int64 n_batch) {
+    const Step::X* __restrict__ x, int64 x_step, int64 x_batch,
+    const Step::T* __restrict__ params, Step::T* __restrict__ y, int64 y_step, int64 y_batch, int64 y_state, int64 n_steps, int64 n_batch) {
     using T = Step::T;
     constexpr int n = Step::n;
     const int64 k = int64(blockIdx.x) * threads + threadIdx.x;

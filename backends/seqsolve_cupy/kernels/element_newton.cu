@@ -5,53 +5,12 @@
 // begin at the first step that is not solved in all of their sequences, and get the increment before
 // them from the tiles before, always looking back the same number of tiles. Iterates alternate
 // between two arrays, which agree on all steps that are solved.
+#include "control.cuh"
 #include "increments.cuh"
 #include "narrow.cuh"
 #include "step.cuh"
 
 namespace seqsolve {
-
-// States of a sequence within a window.
-enum Stage { running = 0, finished = 1, gave_up = 2 };
-
-// What is known of each sequence, and gathered of it in one iteration: rows of numbers.
-struct Control {
-    int64* rows;
-    int64 n_batch;
-
-    __device__ int64& base(int64 k) const { return rows[k]; }             // steps that are solved
-    __device__ int64& exact(int64 k) const { return rows[n_batch + k]; }  // that must pass
-    __device__ int64& stage(int64 k) const { return rows[2 * n_batch + k]; }
-    // Maxima: steps from the first that fails on; bits of residuals, of all steps and of those that
-    // are solved, in this iteration and before.
-    __device__ unsigned long long* left(int64 k) const { return word(3, k); }
-    __device__ unsigned long long* peak(int64 k) const { return word(4, k); }
-    __device__ unsigned long long* solved_peak(int64 k) const { return word(5, k); }
-    __device__ unsigned long long* old_peak(int64 k) const { return word(6, k); }
-
-   private:
-    __device__ unsigned long long* word(int row, int64 k) const {
-        return reinterpret_cast<unsigned long long*>(rows + row * n_batch + k);
-    }
-};
-
-__device__ inline unsigned long long to_bits(double a) {
-    union {
-        double number;
-        unsigned long long bits;
-    } both;
-    both.number = a;
-    return both.bits;
-}
-
-__device__ inline double from_bits(unsigned long long a) {
-    union {
-        unsigned long long bits;
-        double number;
-    } both;
-    both.bits = a;
-    return both.number;
-}
 
 // The maximum over the threads of a warp that have the same lane, into memory.
 template <int lanes>
@@ -182,11 +141,7 @@ __global__ void __launch_bounds__(threads) element_newton(
     const bool speaks = Shape::run() == 0;
     if (speaks) {
         Item whole = totals[0][Shape::lane()];
-        for (int row = 1; row < Shape::rows; ++row) {
-            Item later = totals[row][Shape::lane()];
-            later.compose_after(whole);
-            whole = later;
-        }
+        for (int row = 1; row < Shape::rows; ++row) whole.extend(totals[row][Shape::lane()]);
         links[slot * lanes + Shape::lane()] = whole;
         __threadfence();
     }
@@ -260,78 +215,6 @@ __global__ void __launch_bounds__(threads) element_newton(
 #pragma unroll
         for (int i = 0; i < n; ++i) z[(p + 1) * z_step + i * z_state] = next[i];
     }
-}
-
-// Begins a window, the one after `size` steps of the window before: sequences that gave up stay.
-template <int threads>
-__global__ void element_begin(
-    Step::T* y, int64 y_step, int64 y_batch, int64 y_state,
-    Step::T* z, int64 z_step, int64 z_batch, int64 z_state,
-    int guessed, int64 size, int64 n_batch, int64* control_rows) {
-    const int64 item = int64(blockIdx.x) * threads + threadIdx.x;
-    if (item >= (size + 1) * n_batch) return;
-    const int64 p = item / n_batch, k = item % n_batch;
-    const Control control{control_rows, n_batch};
-    const bool gone = control.stage(k) == gave_up;
-    for (int i = 0; i < Step::n; ++i) {
-        const Step::T value = y[(guessed ? p * y_step : 0) + k * y_batch + i * y_state];
-        z[p * z_step + k * z_batch + i * z_state] = value;
-        if (!guessed && p > 0 && !gone) y[p * y_step + k * y_batch + i * y_state] = value;
-    }
-    if (p == size && !gone) {
-        control.base(k) = control.exact(k) = 0;
-        *control.left(k) = *control.peak(k) = *control.solved_peak(k) = *control.old_peak(k) = 0;
-    }
-}
-
-// Draws the conclusions of an iteration, a thread for each sequence.
-template <int threads>
-__global__ void element_settle(int64 begin, int64 size, int64 n_batch, int iteration, int maxiter,
-                               int64* control_rows, int* ticket, int64* converged, int64* stuck,
-                               int64* nit, double* residual, unsigned long long* trace) {
-    const int64 k = int64(blockIdx.x) * threads + threadIdx.x;
-    if (k == 0) *ticket = 0;
-    const Control control{control_rows, n_batch};
-    if (k >= n_batch || control.stage(k) != running) return;
-    const unsigned long long old = *control.old_peak(k), now = *control.peak(k);
-    const unsigned long long largest = old > now ? old : now;
-    const unsigned long long solved_now = *control.solved_peak(k);
-    const int64 front = size - int64(*control.left(k));
-    atomicMax(trace + iteration, largest);
-    *control.left(k) = *control.peak(k) = *control.solved_peak(k) = 0;
-    nit[k] = iteration;
-    residual[k] = from_bits(largest);
-    const bool is_stuck = front < size && front < control.exact(k);
-    if (front == size) {
-        control.stage(k) = finished;
-    } else if (is_stuck || iteration == maxiter) {
-        control.stage(k) = gave_up;
-        converged[k] = begin + front;
-        stuck[k] = is_stuck;
-    }
-    control.base(k) = front;
-    control.exact(k) = front + 1;
-    *control.old_peak(k) = old > solved_now ? old : solved_now;
-}
-
-// Lets sequences that finished a window run again.
-template <int threads>
-__global__ void element_go_on(int64 n_batch, int64* control_rows) {
-    const int64 k = int64(blockIdx.x) * threads + threadIdx.x;
-    const Control control{control_rows, n_batch};
-    if (k < n_batch && control.stage(k) == finished) control.stage(k) = running;
-}
-
-// Repeats the last state of the window in which a sequence gave up.
-template <int threads>
-__global__ void element_repeat(Step::T* y, int64 y_step, int64 y_batch, int64 y_state,
-                               const int64* ends, int64 n_steps, int64 n_batch) {
-    const int64 item = int64(blockIdx.x) * threads + threadIdx.x;
-    if (item >= n_steps * n_batch) return;
-    const int64 t = item / n_batch + 1, k = item % n_batch;
-    if (t <= ends[k]) return;
-    for (int i = 0; i < Step::n; ++i)
-        y[t * y_step + k * y_batch + i * y_state] = y[ends[k] * y_step + k * y_batch + i * y_state];
 }
 
 }  // namespace seqsolve

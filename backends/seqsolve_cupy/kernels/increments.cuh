@@ -75,28 +75,54 @@ struct Link {
         }
     }
 
-    // Becomes this link after `earlier`.
-    __device__ void compose_after(const Link& earlier) {
-        if (earlier.progress != solved) {
+    // Becomes `later` after this link; `later` may lie in memory.
+    __device__ void extend(const Link& later) {
+        advance(&later.P[0][0], later.q, q);
+        if (progress != solved) {
+            advance(&later.P[0][0], later.q, s);
+        } else {
 #pragma unroll
-            for (int i = 0; i < n; ++i) s[i] = earlier.s[i];
-            advance(&P[0][0], q, s);
-            progress = earlier.progress;
+            for (int i = 0; i < n; ++i) s[i] = later.s[i];
+            progress = later.progress;
         }
-        double moved[n], product[n][width];
 #pragma unroll
-        for (int i = 0; i < n; ++i) moved[i] = earlier.q[i];
+        for (int j = 0; j < width; ++j) {
+            double column[n], none[n];
+#pragma unroll
+            for (int i = 0; i < n; ++i) column[i] = P[i][j], none[i] = 0;
+            advance(&later.P[0][0], none, column);
+#pragma unroll
+            for (int i = 0; i < n; ++i) P[i][j] = column[i];
+        }
+    }
+
+    // Becomes this link after that of the thread `distance` before, where it `follows` that; column
+    // by column, since two links at a time do not fit the registers.
+    __device__ void follow(int distance, bool follows) {
+        const double before = shuffle_up(progress, distance);
+        double product[n][width], moved[n], begun[n];
+#pragma unroll
+        for (int i = 0; i < n; ++i) {
+            moved[i] = shuffle_up(q[i], distance);
+            begun[i] = shuffle_up(s[i], distance);
+        }
+        advance(&P[0][0], q, begun);
+        if (follows && before != solved) {
+#pragma unroll
+            for (int i = 0; i < n; ++i) s[i] = begun[i];
+            progress = before;
+        }
         advance(&P[0][0], q, moved);
 #pragma unroll
-        for (int i = 0; i < n; ++i)
+        for (int j = 0; j < width; ++j) {
+            double column[n], none[n];
 #pragma unroll
-            for (int j = 0; j < width; ++j) {
-                double sum = P[i][0] * earlier.P[i - i % width][j];
+            for (int i = 0; i < n; ++i) column[i] = shuffle_up(P[i][j], distance), none[i] = 0;
+            advance(&P[0][0], none, column);
 #pragma unroll
-                for (int k = 1; k < width; ++k)
-                    sum = multiply_add(P[i][k], earlier.P[i - i % width + k][j], sum);
-                product[i][j] = sum;
-            }
+            for (int i = 0; i < n; ++i) product[i][j] = column[i];
+        }
+        if (!follows) return;
 #pragma unroll
         for (int i = 0; i < n; ++i) {
             q[i] = moved[i];
@@ -115,17 +141,17 @@ struct Link {
         }
     }
 
-    __device__ Link shuffled_up(int distance) const {
-        Link other;
+    // Becomes the link of the thread `distance` before; none, where that is `absent`.
+    __device__ void take_from(int distance, bool absent) {
 #pragma unroll
         for (int i = 0; i < n; ++i) {
 #pragma unroll
-            for (int j = 0; j < width; ++j) other.P[i][j] = shuffle_up(P[i][j], distance);
-            other.q[i] = shuffle_up(q[i], distance);
-            other.s[i] = shuffle_up(s[i], distance);
+            for (int j = 0; j < width; ++j) P[i][j] = shuffle_up(P[i][j], distance);
+            q[i] = shuffle_up(q[i], distance);
+            s[i] = shuffle_up(s[i], distance);
         }
-        other.progress = shuffle_up(progress, distance);
-        return other;
+        progress = shuffle_up(progress, distance);
+        if (absent) set_identity();
     }
 };
 
@@ -135,13 +161,10 @@ template <typename Shape, typename Item, int lanes>
 __device__ inline void scan_links(Item& link, Item (&totals)[Shape::rows][lanes]) {
     const int place = threadIdx.x % warp_size;
 #pragma unroll
-    for (int distance = lanes; distance < warp_size; distance *= 2) {
-        const Item earlier = link.shuffled_up(distance);
-        if (place >= distance) link.compose_after(earlier);
-    }
+    for (int distance = lanes; distance < warp_size; distance *= 2)
+        link.follow(distance, place >= distance);
     if (Shape::is_last_of_warp()) totals[Shape::row()][Shape::lane()] = link;
-    link = link.shuffled_up(lanes);
-    if (Shape::is_first_of_warp()) link.set_identity();
+    link.take_from(lanes, Shape::is_first_of_warp());
 }
 
 }  // namespace seqsolve
