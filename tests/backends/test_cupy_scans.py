@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 from support.emulation import reason_not_to_emulate
 
-from seqsolve_cupy.plans import LARGEST, Tiles, Walk, Wide, choose, map_memory, staged_length, staged_memory
+from seqsolve_cupy.plans import (
+    LARGEST,
+    Tiles,
+    Walk,
+    Wide,
+    choose,
+    map_memory,
+    staged_length,
+    staged_memory,
+)
 
 pytestmark = [pytest.mark.gpu] if reason_not_to_emulate() else []
 cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is not installed")

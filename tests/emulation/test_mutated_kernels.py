@@ -1,4 +1,4 @@
-"""Without any one of its barriers and waits, a kernel fails: the emulation sees what they are for."""
+"""Without any one barrier or wait, a kernel fails: the emulation sees what they are for."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(threads) linear_recurrence_walk(
 }
 
 template <typename T, int n, int lanes, int threads>
-__global__ void __launch_bounds__(threads) linear_recurrence_tiles(
+__global__ void __launch_bounds__(threads, blocks_of_tiles<T, n, threads>) linear_recurrence_tiles(
     const T* A, int64 A_step, int64 A_outer, int64 A_inner, int64 A_row, int64 A_column,
     const T* b, int64 b_step, int64 b_outer, int64 b_inner, int64 b_row,
     const T* y0, int64 y0_outer, int64 y0_inner, int64 y0_row, int has_initial,

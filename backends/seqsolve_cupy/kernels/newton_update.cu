@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(threads) newton_update_walk(
 }
 
 template <typename T, int n, int lanes, int threads>
-__global__ void __launch_bounds__(threads) newton_update_tiles(
+__global__ void __launch_bounds__(threads, blocks_of_tiles<T, n, threads>) newton_update_tiles(
     const T* A, int64 A_step, int64 A_outer, int64 A_inner, int64 A_row, int64 A_column,
     const T* f, int64 f_step, int64 f_outer, int64 f_inner, int64 f_row,
     T* y, int64 y_step, int64 y_outer, int64 y_inner, int64 y_row,

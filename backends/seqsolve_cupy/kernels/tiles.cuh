@@ -19,6 +19,11 @@
 
 namespace seqsolve {
 
+// Blocks that a multiprocessor has at least: what shared memory leaves room for. Without it the
+// compiler spills to make room for more.
+template <typename T, int n, int threads>
+constexpr int blocks_of_tiles = (fits_unrolled<Wide<T>, n> ? 384 : 256) / threads;
+
 // A block's part of the work: the tile at a place in the order of tiles.
 template <typename Task, int lanes, int threads, int length>
 struct Share {
