@@ -35,8 +35,10 @@ BUSY_THREADS = 512
 #: Kernels of one number per step, which are to run at the speed of memory.
 AT_SPEED_OF_MEMORY = {"linear_recurrence_walk", "newton_update_walk", "residual_test"}
 
-#: Bytes spilled at most, by template; elsewhere there are none. A few registers once a run of
-#: steps, but for runs of three complex128 states, which take all 255 registers of a thread.
+#: Bytes spilled at most, by template; elsewhere there are none. By the machine code, these are
+#: stored and loaded outside of all loops, once in a thread's life, with two exceptions: cyclic
+#: reduction of 11 float32 states has six of its ten accesses in loops, and the map of 14 real states
+#: loads one register in each step.
 KNOWN_SPILLS = {
     "cyclic_reduction": 40,
     "linear_recurrence_map": 16,

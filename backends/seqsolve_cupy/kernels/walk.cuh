@@ -11,9 +11,10 @@ namespace seqsolve {
 
 __device__ constexpr int clamp_length(int length) { return length < 1 ? 1 : length > 8 ? 8 : length; }
 
-// Steps that a thread holds: the matrices take at most 32 registers, unless one alone takes more.
+// Steps that a thread holds, twice: the matrices take at most 16 registers, unless one alone takes
+// more.
 template <typename T, int n>
-constexpr int run_length = clamp_length(128 / int(n * n * sizeof(T)));
+constexpr int run_length = clamp_length(64 / int(n * n * sizeof(T)));
 
 template <typename Task, int n>
 struct Run {
