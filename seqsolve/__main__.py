@@ -73,7 +73,11 @@ def describe_installation() -> str:
             )
         )
     extras = [
-        (name, purpose, "yes" if all(map(find_spec, modules)) else f'pip install ".[{name}]"')
+        (
+            name,
+            purpose,
+            "yes" if all(map(find_spec, modules)) else f'pip install "seqsolve[{name}]"',
+        )
         for name, (purpose, modules) in _EXTRAS.items()
     ]
     return "\n\n".join(

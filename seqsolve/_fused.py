@@ -39,13 +39,14 @@ class FusedNewton:
         """Return whether the backend can run these iterations, and nobody watches them."""
         problem = newton.problem
         return (
-            problem.fused is not None
+            problem.element is not None
+            and problem.fused is not None
             and problem.jac == "step"
             and problem.structure == problem.natural
             and newton.method == "auto"
             and not newton.reporter.follows_iterations
             and np.dtype(problem.dtype).kind == "f"
-            and problem.fused.fuses(problem.step, problem.dtype)
+            and problem.fused.fuses(problem.element, problem.dtype)
         )
 
     @property
@@ -65,7 +66,7 @@ class FusedNewton:
         if guess is not None:
             y[1:] = xp.where(xp.isfinite(guess), guess, start)
         x = problem.element_input(problem.input(rows, sequences))
-        fused, step = problem.fused, problem.step
+        fused, step = problem.fused, problem.element
         assert isinstance(fused, FusedSteps)
         assert isinstance(step, ElementStep)
         outcome = fused.newton_windows(

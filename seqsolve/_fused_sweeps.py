@@ -65,7 +65,7 @@ class FusedSweeps:
         problem, n_steps = self.problem, rows.stop - rows.start
         y = problem.backend.xp.empty((n_steps + 1, *start.shape), dtype=problem.dtype)
         y[0], y[1:] = start, guess
-        fused, step = problem.fused, problem.step
+        fused, step = problem.fused, problem.element
         assert isinstance(fused, JacobiSweeps)
         assert isinstance(step, ElementStep)
         outcome = fused.sweep_windows(

@@ -20,8 +20,8 @@ def march(problem: Problem, rows: slice, sequences: Sequences, start: Array) -> 
     y = problem.backend.xp.empty((n_steps + 1, *start.shape), dtype=problem.dtype)
     y[0] = start
     problem.counts.nfev += n_steps
-    if problem.fused is not None:
-        problem.fused.march(problem.step, problem.element_input(x), y)
+    if problem.element is not None and problem.fused is not None:
+        problem.fused.march(problem.element, problem.element_input(x), y)
         return y[1:]
     user = y if problem.batch else y[:, 0]
     expected = (1, *user.shape[1:])

@@ -12,6 +12,7 @@ from seqsolve import jacobian as jacobians
 from seqsolve._bound import BoundProblem
 from seqsolve._tree import leaves, tree_map
 from seqsolve.backend import Array
+from seqsolve.element import ElementStep
 from seqsolve.jacobian import Structure
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def try_step(problem: Problem) -> None:
     """
     if problem.n_steps == 0 or problem.n_sequences == 0:
         return
-    if problem.fused is not None:
+    if isinstance(problem.step, ElementStep) and problem.fused is not None:
         problem.widen(_checks.dtype_name(problem.step.result_dtype(problem.y0, problem.x)))
         return
     xp = problem.backend.xp

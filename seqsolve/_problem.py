@@ -20,10 +20,10 @@ from seqsolve import _checks, _probe, _registry
 from seqsolve import jacobian as jacobians
 from seqsolve._bound import BoundProblem
 from seqsolve._tree import leaves, tree_map
-from seqsolve.backend import Array, Backend, FusedSteps
+from seqsolve.backend import Array, Backend, BindsElementSteps, FusedSteps
 from seqsolve.element import ElementStep, check_input
 from seqsolve.jacobian import Hutchinson, Structure
-from seqsolve.step import Bindable, Parametrised, Tree
+from seqsolve.step import Bindable, HasElementForm, Parametrised, Tree
 
 Sequences = npt.NDArray[np.intp] | None
 """Indices of sequences; None for all of them."""
@@ -84,7 +84,7 @@ class Problem:
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: a registered backend by its name."""
         state = self.__dict__.copy()
-        state.pop("fused", None)
+        state.pop("element", None)
         if _registry.is_loaded(self.backend):
             state["backend"] = self.backend.name
         return state
@@ -159,11 +159,29 @@ class Problem:
         check_input(self.x, 1 + len(self.batch))
 
     @cached_property
+    def element(self) -> ElementStep | None:
+        """The step as the backend runs it compiled, or None.
+
+        A step of another kind is replaced by its element form where the
+        backend compiles that for everything, fused iterations included.
+        """
+        step, backend = self.step, self.backend
+        if isinstance(step, ElementStep):
+            return step if isinstance(backend, FusedSteps) else None
+        if not (
+            isinstance(backend, FusedSteps)
+            and isinstance(backend, BindsElementSteps)
+            and isinstance(step, HasElementForm)
+            and (self.x is None or hasattr(self.x, "shape"))
+        ):
+            return None
+        form = step.element_form()
+        return form if backend.fuses(form, self.dtype) else None
+
+    @property
     def fused(self) -> FusedSteps | None:
         """What the backend offers to run this step compiled, or None."""
-        backend = self.backend
-        runs = isinstance(self.step, ElementStep) and isinstance(backend, FusedSteps)
-        return backend if runs else None  # type: ignore[return-value]
+        return None if self.element is None else self.backend  # type: ignore[return-value]
 
     def element_input(self, x: Tree) -> Array | None:
         """Return the input of an element step with its batch axis, whether `y0` has one or not."""
@@ -227,11 +245,11 @@ class Problem:
 
     def window(self, n_jacobian: int) -> int:
         """Return how many steps the backend wants to solve together."""
-        if self.fused is not None:
-            if self.step.jac_function is None:
+        if self.element is not None and self.fused is not None:
+            if self.element.jac_function is None:
                 return 1
             return self.fused.element_window(
-                self.step,
+                self.element,
                 n_steps=self.n_steps,
                 n_batch=self.n_sequences,
                 n_jacobian=n_jacobian,

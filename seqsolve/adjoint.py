@@ -107,6 +107,8 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
         )
     if np.dtype(str(g.dtype)).kind == "c" and np.dtype(problem.dtype).kind == "f":
         raise TypeError(f"`cotangent` must be real, as the trajectory is; got {g.dtype}.")
+    if not bool(xp.isfinite(g).all()):
+        raise ValueError("`cotangent` must be finite; got NaN or infinity.")
     if not solution.success:
         warn(
             "The trajectory is not converged, so this is not its gradient. " + solution.message,

@@ -30,6 +30,7 @@ __all__ = [
     "Capabilities",
     "FusedOutcome",
     "FusedSteps",
+    "HalfProducts",
     "JacobiSweeps",
     "Placed",
     "available_backends",
@@ -172,6 +173,23 @@ class Placed(Protocol):
         ...
 
 
+@runtime_checkable
+class HalfProducts(Protocol):
+    """What a backend offers besides, if its hardware multiplies half-precision matrices.
+
+    Optional: without it, likelihood-ratio gradients with products in half
+    precision round the operands and multiply them as they are.
+    """
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """Return ``a @ b``, with the operands rounded to float16, and sums in float32 at least.
+
+        `a` has shape ``(m, k)``, `b` shape ``(k, n)``, of one real dtype, any
+        strides; the result has that dtype.
+        """
+        ...
+
+
 class FusedOutcome(NamedTuple):
     """What became of the windows of a fused solve.
 
@@ -246,7 +264,8 @@ class FusedSteps(Protocol):
 
         `y` is ``(n_steps + 1, n_batch, n_state)``; ``y[0]`` is given, and
         receives the trajectory. With `guessed`, ``y[1:]`` is the first
-        iterate, else every window starts from its initial state throughout.
+        iterate. Without, the first iterate is the backend's to choose: each
+        window's initial state throughout, or better.
         The step's Jacobian is multiplied by `scale`. Iterates, test and
         repair are those of `residual_test` and `newton_update`; the steps
         that meet the tolerance are not updated again. A sequence ends with

@@ -100,7 +100,8 @@ def deer(
         a block has columns, if `f` really has the structure at the first
         states; else it is computed dense, and projected.
     initial_guess : array_like, shape (n_steps, *batch, n_state), optional
-        Guess of the trajectory; by default constant in each window.
+        Guess of the trajectory; by default constant in each window, or what
+        a backend that compiles `f` knows better.
     rtol, atol : float, optional
         Step `t` is solved when ``|y - f| <= atol + rtol |y|`` for every
         element. Default: both 1e-12 in double and 1e-6 in single precision.

@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeAlias,
+    runtime_checkable,
+)
 
 from seqsolve.backend import Array
+
+if TYPE_CHECKING:
+    from seqsolve.element import ElementStep
 
 __all__ = [
     "ArrayStep",
@@ -19,6 +30,7 @@ __all__ = [
     "BoundStep",
     "Differentiable",
     "ElementStepError",
+    "HasElementForm",
     "Parametrised",
     "StepCotangents",
     "StepFunction",
@@ -118,6 +130,19 @@ class Bindable(Protocol):
 
     def bind(self, x: Tree, /) -> BoundStep:
         """Return the step with its input fixed."""
+        ...
+
+
+@runtime_checkable
+class HasElementForm(Protocol):
+    """A step on arrays that can also be written for one position.
+
+    The solvers use that form where the backend fuses it with the solver;
+    everywhere else, gradients included, they use the step itself.
+    """
+
+    def element_form(self) -> ElementStep:
+        """Return the same step as an element step, to the same precision."""
         ...
 
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.emulation import EMULATION, has_compiler, reason_not_to_emulate
+from support.emulation import EMULATION, has_compiler, has_cupy, reason_not_to_emulate
 
 import seqsolve
 
 sys.path.insert(0, str(Path(__file__).parent / "support" / "loopback"))
-if has_compiler():
+if has_compiler() or has_cupy():
     sys.path.append(str(EMULATION))  # an installed CuPy comes first
 
 

@@ -40,7 +40,8 @@ SECTIONS = {
     "deer": Section("GRU by deer, float32", "gpu.solvers", "measure_deer", 5.0),
     "parts": Section("Parts of an iteration of deer", "gpu.solvers", "measure_parts", 0.5),
     "reduction": Section("Cyclic reduction", "gpu.kernels", "measure_reduction", 1.0),
-    "numba": Section("Numba on the device", "gpu.numba_cuda", "measure_numba", 1.5),
+    "element": Section("Compiled element steps", "gpu.element", "measure_element_steps", 1.5),
+    "noise": Section("Noise of likelihood ratios", "gpu.noise", "measure_noise", 0.5),
     "tuning": Section(
         "Plans and constants beside their neighbours", "gpu.tuning", "measure_tuning", 3.0
     ),

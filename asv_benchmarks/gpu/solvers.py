@@ -17,10 +17,10 @@ import seqsolve
 from gpu import verify
 from gpu.figures import Case, Figure, Session
 from gpu.measure import measured, measured_by_user, release
-from gpu.targets import DEER, LOOP, RIVAL
+from gpu.targets import DEER, LOOP, RIVAL, TOLERANCE
 from seqsolve.backend import FusedSteps
 
-#: Units and sequences; the targets' first.
+#: Units and sequences, and lengths; the most telling first.
 GRUS = [
     (1, 16),
     (4, 1),
@@ -37,8 +37,10 @@ GRUS = [
     (8, 16),
     (64, 16),
 ]
+LENGTHS = (10_000, 1_000_000, 100_000, 1_000)
+
+#: Units, sequences and steps of the parts of an iteration.
 PARTS = [(1, 16, 10**6), (4, 1, 10**6), (16, 1, 10**5), (32, 1, 10**5), (1, 16, 10**4)]
-LENGTHS = (1_000, 10_000, 100_000, 1_000_000)
 
 FUSED = "seqsolve.deer, element step"
 PEERS = {
@@ -52,19 +54,17 @@ LOOP_STEPS = 300
 
 #: Seconds of one call of a peer beyond which its time is scaled from fewer steps, and that
 #: compiling may take.
-LONGEST_CALL, COMPILING = 4.0, 40.0
-
-#: Largest difference from `deer` of what computes the same; states are at most 1.
-TOLERANCE = 1e-4
+LONGEST_CALL, COMPILING = 1.0, 40.0
 
 
 def measure_deer(session: Session) -> None:
     """Measure `deer` and its peers; what is wrong or fails is noted."""
     with Peers(session.tiny) as peers, tempfile.TemporaryDirectory() as folder:
-        for n_units, n_batch in session.cases(GRUS):
-            case = {"n_units": n_units, "n_batch": n_batch}
-            file = Path(folder) / "peer.npy"
-            session.attempt(case, _gru, session, peers, n_units, n_batch, file)
+        file = Path(folder) / "peer.npy"
+        for n_steps in (40, 64) if session.tiny else LENGTHS:
+            for n_units, n_batch in session.cases(GRUS):
+                case = {"n_units": n_units, "n_batch": n_batch, "n_steps": n_steps}
+                session.attempt(case, _gru, session, peers, case, file)
 
 
 class Problem:
@@ -108,28 +108,24 @@ class Problem:
         return {**result, "deviation": deviation}
 
 
-def _gru(session: Session, peers: Peers, n_units: int, n_batch: int, file: Path) -> None:
-    before: dict[str, Figure] = {}
-    for n_steps in (40, 64) if session.tiny else LENGTHS:
-        problem = Problem(n_units, n_batch, n_steps)
-        case = problem.case
-        session.add(case, DEER, partial(problem.deer, session, problem.cell), expected=3.0)
-        if isinstance(seqsolve.get_backend("cupy"), FusedSteps):
-            step = problem.cell.element_step()
-            session.add(case, FUSED, partial(problem.deer, session, step), expected=3.0)
-        if problem.y is None:
-            release()
-            continue
-        n_loop = min(n_steps, LOOP_STEPS)
-        if LOOP not in before:
-            loop = {**case, "n_steps": n_loop}
-            before[LOOP] = session.add(loop, LOOP, partial(problem.loop, session, n_loop))
-        expected = cupy.asnumpy(sampled(problem.y))
-        del problem
+def _gru(session: Session, peers: Peers, case: Case, file: Path) -> None:
+    problem = Problem(**case)
+    session.add(case, DEER, partial(problem.deer, session, problem.cell), expected=3.0)
+    if isinstance(seqsolve.get_backend("cupy"), FusedSteps):
+        step = problem.cell.element_step()
+        session.add(case, FUSED, partial(problem.deer, session, step), expected=3.0)
+    if problem.y is None:
         release()
-        for peer, variant in PEERS.items():
-            last = before.get(peer)
-            before[peer] = _peer(session, peers, peer, variant, case, last, expected, file)
+        return
+    if not _others(session, case, LOOP):
+        n_loop = min(case["n_steps"], LOOP_STEPS)
+        loop = {**case, "n_steps": n_loop}
+        session.add(loop, LOOP, partial(problem.loop, session, n_loop))
+    expected = cupy.asnumpy(sampled(problem.y))
+    del problem
+    release()
+    for peer, variant in PEERS.items():
+        _peer(session, peers, peer, variant, case, expected, file)
 
 
 def _peer(
@@ -138,33 +134,46 @@ def _peer(
     peer: str,
     variant: str,
     case: Case,
-    before: Figure | None,
     expected: np.ndarray,
     file: Path,
-) -> Figure:
+) -> None:
     """Have a peer compute a case in its process; scale its time where it is slow."""
+    shorter = [f for f in _others(session, case, variant) if f.case["n_steps"] < case["n_steps"]]
     likely = 0.0
-    if before is not None:
-        if before.seconds is None:
-            note = f"not tried: at {before.case['n_steps']:,} steps: {before.note}"
-            return session.add(case, variant, lambda: {"seconds": None, "note": note})
-        likely = before.seconds * case["n_steps"] / before.case["n_steps"]
+    if shorter:
+        last = max(shorter, key=lambda f: f.case["n_steps"])
+        before = f"{last.case['n_steps']:,} steps"
+        if last.seconds is None:
+            note = f"not tried: at {before}: {last.note}"
+            session.add(case, variant, lambda: {"seconds": None, "note": note})
+            return
+        likely = last.seconds * case["n_steps"] / last.case["n_steps"]
         if likely > LONGEST_CALL:
-            scaled = {
-                "seconds": likely,
-                "deviation": before.deviation,
-                "note": f"scaled from {before.case['n_steps']:,} steps",
-            }
-            return session.add(case, variant, lambda: scaled, expected=0.0)
+            scaled = {"seconds": likely, "deviation": last.deviation}
+            scaled["note"] = f"scaled from {before}"
+            session.add(case, variant, lambda: scaled, expected=0.0)
+            return
 
     def measure() -> dict[str, Any]:
-        timeout = min(session.left(), COMPILING + 6 * likely)
+        timeout = session.left()
+        if not session.tiny:
+            timeout = min(timeout, COMPILING + 6 * likely)
         answer = peers.measure(peer, case, file, timeout)
         deviation = float(np.abs(np.load(file) - expected).max()) / TOLERANCE
         note = f"first call {answer['first']:.1f} s, on {answer['device']}"
         return {"seconds": answer["seconds"], "deviation": deviation, "note": note}
 
-    return session.add(case, variant, measure, expected=5.0 + 3 * likely)
+    session.add(case, variant, measure, expected=5.0 + 3 * likely)
+
+
+def _others(session: Session, case: Case, variant: str) -> list[Figure]:
+    """Return the figures of a variant for the same GRU at any length."""
+    any_length = {**case, "n_steps": 0}
+    return [
+        f
+        for f in session.figures
+        if f.variant == variant and {**f.case, "n_steps": 0} == any_length
+    ]
 
 
 def gru_loop(cell: Any, x: Any, y0: Any) -> Any:

@@ -15,6 +15,9 @@ MEMORY, DEER, LOOP, RIVAL = (
     "DEER by jax.lax.associative_scan",
 )
 
+#: Largest difference between states of a GRU, at most 1, of what computes the same.
+TOLERANCE = 1e-4
+
 
 @dataclass(frozen=True)
 class Target:

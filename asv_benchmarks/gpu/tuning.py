@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
@@ -28,8 +28,8 @@ from seqsolve_cupy.plans import Tiles
 
 Measure = Callable[[], dict[str, Any]]
 
-#: What is tuned first: the targets' shapes, then groups of threads.
-SCANS = [*SHAPES[:7], *SHAPES[9:14]]
+#: Scans that are tuned first, the targets', and last.
+FIRST, LAST = SHAPES[:7], SHAPES[9:14]
 
 #: Module, constant, factors, and the shapes whose time depends on it.
 CONSTANTS: list[tuple[ModuleType, str, tuple[float, ...], list[Shape]]] = [
@@ -50,28 +50,14 @@ WINDOWS = [(1, 16, 10**6), (16, 1, 10**5), (32, 1, 10**5)]
 
 
 def measure_tuning(session: Session) -> None:
-    """Measure plans, then constants, then windows."""
-    for shape in session.cases(SCANS, 1):
-        shape = sized(session, shape)
-        for kind in ("linear_recurrence", "newton_update"):
-            case = {"what": kind, **shape.case()}
-            session.attempt(case, _tune_scan, session, shape, case)
-    backend = seqsolve.get_backend("cupy")
-    for module, name, factors, shapes in CONSTANTS:
-        for shape in session.cases(shapes, 1):
-            shape = sized(session, shape)
-            measure: Measure = partial(
-                measure_recurrence, session, backend, shape, "cyclic_reduction"
-            )
-            _tune_constant(session, module, name, factors, shape, measure)
-    for name, factors in RESIDUALS:
-        shape = sized(session, SHAPES[0])
-        measure = partial(measure_residual_test, session, backend, shape)
-        _tune_constant(session, residual, name, factors, shape, measure)
+    """Measure plans of scans, constants and windows, the targets' plans first."""
+    _tune_scans(session, session.cases(FIRST, 1))
+    _tune_constants(session)
     for n_units, n_batch, n_steps in session.cases(WINDOWS, 1):
         sizes = {"n_units": n_units, "n_batch": n_batch, "n_steps": session.size(n_steps)}
         case = {"what": "window of deer", **sizes}
         session.attempt(case, _tune_window, session, case, sizes)
+    _tune_scans(session, session.cases(LAST, 0))
 
 
 def neighbours(plan: Any) -> Iterator[Any]:
@@ -94,6 +80,14 @@ def _is_possible(plan: Any) -> bool:
     )
 
 
+def _tune_scans(session: Session, shapes: Sequence[Shape]) -> None:
+    for shape in shapes:
+        shape = sized(session, shape)
+        for kind in ("linear_recurrence", "newton_update"):
+            case = {"what": kind, **shape.case()}
+            session.attempt(case, _tune_scan, session, shape, case)
+
+
 def _tune_scan(session: Session, shape: Shape, case: Case) -> None:
     newton = case["what"] == "newton_update"
     measure = measured_newton_update if newton else measured_recurrence
@@ -112,6 +106,21 @@ def _tune_scan(session: Session, shape: Shape, case: Case) -> None:
 
         session.add(case, f"{plan}{mark}", partial(measure, session, shape, launching), 4.0)
         release()
+
+
+def _tune_constants(session: Session) -> None:
+    backend = seqsolve.get_backend("cupy")
+    for module, name, factors, shapes in CONSTANTS:
+        for shape in session.cases(shapes, 1):
+            shape = sized(session, shape)
+            measure: Measure = partial(
+                measure_recurrence, session, backend, shape, "cyclic_reduction"
+            )
+            _tune_constant(session, module, name, factors, shape, measure)
+    for name, factors in RESIDUALS:
+        shape = sized(session, SHAPES[0])
+        measure = partial(measure_residual_test, session, backend, shape)
+        _tune_constant(session, residual, name, factors, shape, measure)
 
 
 def _tune_constant(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from seqsolve.backend import Array
 from seqsolve.portable import PortableBackend
 from seqsolve.random import NoiseStream
-from seqsolve_cupy import cyclic_reduction, memory, newton, noise, recurrence, residual, wide
+from seqsolve_cupy import cyclic_reduction, half, memory, newton, noise, recurrence, residual, wide
 from seqsolve_cupy.element.steps import ElementSteps
 from seqsolve_cupy.placement import common_device
 
@@ -117,6 +117,11 @@ class CupyBackend(ElementSteps, PortableBackend):
         """Add ``sum_k weights[k] eps[k]`` to `out`; see `seqsolve.random.weigh_noise`."""
         with common_device(weights, stream.table, out):
             noise.weigh_noise(weights, stream, copies, out)
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """Return the product of matrices rounded to float16, on tensor cores, summed in float32."""
+        with common_device(a, b):
+            return half.half_matmul(a, b)
 
 
 def _dotted(version: int) -> str:

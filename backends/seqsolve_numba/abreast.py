@@ -8,7 +8,7 @@ import numpy as np
 
 from seqsolve_numba.compilation import inlined
 from seqsolve_numba.intrinsics import Layout, known, local
-from seqsolve_numba.specialization import Specialization
+from seqsolve_numba.specialization import KernelSource, Specialization
 
 #: So many sequences go abreast: the most of these that are there.
 LANES = (64, 16)
@@ -38,7 +38,7 @@ def lanes(n_batch: int) -> int:
     return next((count for count in LANES if n_batch >= count), LANES[-1])
 
 
-def build(special: Specialization, width: int) -> Any:
+def build(special: Specialization, width: int) -> KernelSource:
     """Return the kernel, of the signature of the one that takes them one by one.
 
     Loops over `width` sequences, of known length, take half the time of loops over the rest.
@@ -52,7 +52,7 @@ def build(special: Specialization, width: int) -> Any:
             else:
                 group(x, params, y, begin, stop - begin)
 
-    return kernel
+    return kernel, special.march_types
 
 
 def _group(special: Specialization, width: int) -> Any:

@@ -122,12 +122,18 @@ class NumbaBackend(PortableBackend):
     ) -> FusedOutcome:
         """Solve one window after the other by Newton's method, in compiled code."""
         x = _compiled().marching.compilable(x)
+        special = self._specializations.get(step, x, y)
+        x, params = _compiled().marching.flat_input(x, y), tuple(step.params.values())
+        joints = np.empty(0, np.intp)
+        if not guessed and y.shape[1] == 1:
+            joints = _compiled().marching.guess(special, x, params, y)
         outcome: FusedOutcome = _compiled().newton.newton_windows(
-            self._specializations.get(step, x, y),
-            _compiled().marching.flat_input(x, y),
-            tuple(step.params.values()),
+            special,
+            x,
+            params,
             y,
-            guessed=guessed,
+            guessed=guessed or joints.size > 0,
+            joints=joints,
             rtol=rtol,
             atol=atol,
             maxiter=maxiter,

@@ -6,11 +6,9 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from seqsolve_numba import abreast, speculation
-from seqsolve_numba.compilation import writable
-from seqsolve_numba.specialization import NDArray, Specialization
+from seqsolve_numba.specialization import KernelSource, NDArray, Specialization
 from seqsolve_numba.threads import n_threads, over_sequences
 
 #: A loop over a few dozen states unrolls, the loop of such loops over more than two does not:
@@ -35,19 +33,29 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
     y : array, shape (n_steps + 1, n_batch, n_state)
         Its first step is given.
     """
-    arguments = (special.x_type, special.params_type, writable(y.dtype, 3), types.intp, types.intp)
+    advance = _advance(special, params)
+    done = speculation.solve(advance, x, y, _n_pieces(special)) if y.shape[1] == 1 else 0
+    advance(x[done:], y[done:])
+
+
+def guess(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> NDArray:
+    """Step one sequence in pieces, as `speculation.guess` does; return where they meet."""
+    return speculation.guess(_advance(special, params), x, y, _n_pieces(special))
+
+
+def _advance(special: Specialization, params: tuple[NDArray, ...]) -> speculation.Advance:
+    """Return the function that steps sequences side by side."""
 
     def advance(x: NDArray, y: NDArray) -> None:
         if abreast.pays(special, y.shape[1]):
             width = abreast.lanes(y.shape[1])
             build = functools.partial(abreast.build, width=width)
-            kernel = special.kernel(f"abreast {width}", build, arguments, unroll=abreast.UNROLL)
+            kernel = special.kernel(f"abreast {width}", build, unroll=abreast.UNROLL)
         else:
-            kernel = special.kernel("march", _build, arguments, unroll=UNROLL)
+            kernel = special.kernel("march", _build, unroll=UNROLL)
         over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
 
-    done = speculation.solve(advance, x, y, _n_pieces(special)) if y.shape[1] == 1 else 0
-    advance(x[done:], y[done:])
+    return advance
 
 
 def _n_pieces(special: Specialization) -> int:
@@ -56,7 +64,7 @@ def _n_pieces(special: Specialization) -> int:
     return abreast_pieces * n_threads()
 
 
-def _build(special: Specialization) -> Any:
+def _build(special: Specialization) -> KernelSource:
     n, m = special.shapes.n_state, special.shapes.n_inputs
     step, argument, parameters = special.step, special.argument, special.parameters
     new_state, new_input = special.state, special.input
@@ -77,7 +85,7 @@ def _build(special: Specialization) -> Any:
                     state[i] = new[i]
                     y[t + 1, k, i] = new[i]
 
-    return kernel
+    return kernel, special.march_types
 
 
 def compilable(x: NDArray | None) -> NDArray | None:

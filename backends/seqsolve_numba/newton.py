@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from seqsolve.backend import FusedOutcome
+from seqsolve_numba import windows
 from seqsolve_numba.compilation import inlined, readable, real, writable
 from seqsolve_numba.intrinsics import Layout, ahead, known, local
-from seqsolve_numba.specialization import NDArray, Specialization
-from seqsolve_numba.threads import over_sequences
-
-#: So many positions are evaluated in vector instructions before the recurrence takes them.
-TILE = 64
-
-#: Every loop of a small step unrolls, so that the loop over positions has vector instructions.
-UNROLL = 3000
+from seqsolve_numba.specialization import KernelSource, NDArray, Specialization
+from seqsolve_numba.windows import TILE, Report, tiles
 
 
 def newton_windows(
@@ -28,67 +22,36 @@ def newton_windows(
     y: NDArray,
     *,
     guessed: bool,
+    joints: NDArray,
     rtol: float,
     atol: NDArray,
     maxiter: int,
     scale: float,
     window: int,
 ) -> FusedOutcome:
-    """Solve window after window, as the backend contract says."""
-    n_steps, n_batch, n_state = y.shape[0] - 1, y.shape[1], y.shape[2]
-    n_windows = -(-n_steps // window)
+    """Solve window after window, as the backend contract says.
+
+    `joints` are the steps of a guess that may have a residual, in order. Empty: all may.
+    """
     dtype = y.dtype
-    kernel = special.kernel("newton", _build, _arguments(special, dtype), unroll=UNROLL)
+    kernel = special.kernel("newton", _build, unroll=windows.UNROLL)
     limit = float(np.finfo(dtype).max) ** 0.5
-    converged, stuck = np.full(n_batch, n_steps), np.zeros(n_batch, bool)
-    nit, residual = np.zeros((n_windows, n_batch), np.intp), np.zeros((n_windows, n_batch))
     maxiter = min(maxiter, window)
-    trace = np.zeros((n_windows, maxiter + 1))
-    atol = np.asarray(atol, dtype)
-    lock = Lock()
+    options = (rtol, np.asarray(atol, dtype), maxiter, scale, limit, window)
 
-    def run(start: int, stop: int) -> None:
-        width = min(window, n_steps)
+    def solve(*report: Any) -> None:
+        width = min(window, y.shape[0] - 1)
         inputs = np.empty((special.shapes.n_inputs, width), x.dtype)
-        iterates = np.empty((2, n_state, width + 1), dtype)
-        own = np.zeros_like(trace)
-        kernel(
-            *(x, params, y, inputs, iterates, guessed, rtol, atol, maxiter, scale, limit, window),
-            *(start, stop, converged, stuck, nit, residual, own),
-        )
-        with lock:
-            np.maximum(trace, own, out=trace)
+        iterates = np.empty((2, y.shape[2], width + 1), dtype)
+        kernel(x, params, y, inputs, iterates, guessed, joints, *options, *report)
 
-    over_sequences(run, n_batch, 4 * y.size)
-    return FusedOutcome(converged, stuck, nit, residual, trace)
+    return Report(y, window, maxiter + 1).fill(solve)
 
 
-def _arguments(special: Specialization, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    number, size, flag = real(dtype), types.intp, types.boolean
-    return (
-        special.x_type,
-        special.params_type,
-        writable(dtype, 3),
-        writable(special.shapes.x_dtype, 2, "C"),
-        writable(dtype, 3, "C"),
-        flag,
-        number,
-        readable(dtype, 1),
-        size,
-        number,
-        number,
-        *(size, size, size),
-        writable(np.intp, 1),
-        writable(np.bool_, 1),
-        writable(np.intp, 2),
-        writable(np.float64, 2),
-        writable(np.float64, 2),
-    )
-
-
-def _build(special: Specialization) -> Any:
+def _build(special: Specialization) -> KernelSource:
     n, m = special.shapes.n_state, special.shapes.n_inputs
-    sweep = _sweep(special)
+    zero = special.number(0)
+    sweep, solved_before = _sweep(special), _solved_before(special)
 
     def kernel(
         x: Any,
@@ -97,6 +60,7 @@ def _build(special: Specialization) -> Any:
         inputs: Any,
         iterates: Any,
         guessed: bool,
+        joints: Any,
         rtol: Any,
         atol: Any,
         maxiter: int,
@@ -116,6 +80,15 @@ def _build(special: Specialization) -> Any:
             for w in range(nit.shape[0]):
                 first = w * window
                 size = min(window, n_steps - first)
+                base, solved_residual = 0, zero
+                if len(joints):
+                    base, solved_residual = solved_before(
+                        x, params, y, k, first, size, joints, rtol, atol
+                    )
+                if base == size:
+                    residual[w, k] = solved_residual
+                    trace[w, 0] = max(trace[w, 0], solved_residual)
+                    continue
                 old, new = iterates[0], iterates[1]
                 for i in range(m):
                     for p in range(size):
@@ -124,8 +97,7 @@ def _build(special: Specialization) -> Any:
                     old[i, 0] = y[first, k, i]
                     for p in range(1, size + 1):
                         old[i, p] = y[first + p, k, i] if guessed else old[i, 0]
-                base = exact = iteration = 0
-                solved_residual = rtol * 0
+                exact = iteration = 0
                 while True:
                     front, peak, solved_peak = sweep(
                         inputs, params, old, new, base, size, rtol, atol, scale, limit
@@ -152,7 +124,62 @@ def _build(special: Specialization) -> Any:
                     converged[k], stuck[k] = first + front, front < exact
                     break
 
-    return kernel
+    dtype = special.shapes.dtype
+    return kernel, (
+        *(special.x_type, special.params_type, writable(dtype, 3)),
+        *(writable(special.shapes.x_dtype, 2, "C"), writable(dtype, 3, "C")),
+        *(types.boolean, readable(np.intp, 1), real(dtype), readable(dtype, 1)),
+        *(types.intp, real(dtype), real(dtype), types.intp),
+        *windows.REPORT,
+    )
+
+
+def _solved_before(special: Specialization) -> Any:
+    """Return the compiled function that says how much of a window was solved beforehand.
+
+    The states were stepped, but for those behind joints; the first of a window
+    is one, because the window before may end elsewhere by now. It returns how
+    many steps have no residual that fails, and the largest of those that pass.
+    """
+    n, m = special.shapes.n_state, special.shapes.n_inputs
+    zero = special.number(0)
+    step, argument, parameters = special.step, special.argument, special.parameters
+    new_state, new_input = special.state, special.input
+
+    def solved_before(
+        x: Any,
+        params: Any,
+        y: Any,
+        k: int,
+        first: int,
+        size: int,
+        joints: Any,
+        rtol: Any,
+        atol: Any,
+    ) -> Any:
+        known_params = parameters(params)
+        state, image, numbers = new_state(y), new_state(y), new_input(x)
+        front, peak = size, zero
+        for j in range(-1, len(joints)):
+            t = first if j < 0 else joints[j]
+            if first <= t < first + front:
+                for i in range(n):
+                    state[i], image[i] = y[t, k, i], np.nan
+                for i in range(m):
+                    numbers[i] = x[t, k, i]
+                step(state, argument(numbers), known_params, image)
+                error, passes = zero, True
+                for i in range(n):
+                    r = abs(y[t + 1, k, i] - image[i])
+                    passes &= r <= atol[i] + rtol * abs(y[t + 1, k, i])
+                    error = max(error, r)
+                if passes:
+                    peak = max(peak, error)
+                else:
+                    front = t - first
+        return front, peak
+
+    return inlined(solved_before)
 
 
 def _sweep(special: Specialization) -> Any:
@@ -161,14 +188,11 @@ def _sweep(special: Specialization) -> Any:
     A tile of positions after the other is evaluated and tested in vector
     instructions; then the recurrence goes through it.
     """
-    n = special.shapes.n_state
-    itemsize = np.dtype(special.shapes.dtype).itemsize
-    n_jac, tile = special.shapes.n_jacobian, TILE
-    images, slopes, errors = local(n * tile), local(n_jac * tile), local(tile)
-    by_state = known(Layout.contiguous((n, tile), itemsize))
-    by_entry = known(Layout.contiguous((n_jac, tile), itemsize))
+    n, n_jac = special.shapes.n_state, special.shapes.n_jacobian
+    zero, one = special.number(0), special.number(1)
+    images, slopes, errors = tiles(special, n), tiles(special, n_jac), local(TILE)
     parameters, new_state = special.parameters, special.state
-    evaluate, test = _evaluate(special), _test(n)
+    evaluate, test = windows.evaluate(special, _derive(special)), windows.test(special)
     advance, repair = _advance(special), _repair(special)
 
     def sweep(
@@ -184,20 +208,24 @@ def _sweep(special: Specialization) -> Any:
         limit: Any,
     ) -> Any:
         known_params = parameters(params)
-        f, A = by_state(images(old)), by_entry(slopes(old))
+        f, A = images(old), slopes(old)
         change, before = new_state(old), new_state(old)
         error, excess, worst = errors(old), errors(old), errors(old)
-        front, zero = size, rtol * 0
+        front = size
         solved_peak = zero
         for i in range(n):
             change[i] = zero
             new[i, base] = old[i, base]
-        for p in range(tile):
+        for p in range(TILE):
             worst[p] = zero
-        for begin in range(base, size, tile):
-            count = min(tile, size - begin)
-            evaluate(inputs, known_params, old, begin, count, scale, f, A)
-            test(old, begin, count, rtol, atol, f, error, excess)
+        for begin in range(base, size, TILE):
+            count = min(TILE, size - begin)
+            evaluate(ahead(old, begin), ahead(inputs, begin), known_params, count, f, A)
+            if scale != one:
+                for i in range(n_jac):
+                    for p in range(count):
+                        A[i, p] *= scale
+            test(ahead(old, begin + 1), count, rtol, atol, f, error, excess)
             first = 0
             if front == size:
                 while first < count and excess[first] <= zero:
@@ -206,7 +234,7 @@ def _sweep(special: Specialization) -> Any:
                     first += 1
                 if first < count:
                     front = begin + first
-                    for p in range(tile):
+                    for p in range(TILE):
                         solved_peak = max(solved_peak, worst[p])
                     for p in range(first):
                         solved_peak = max(solved_peak, error[p])
@@ -219,66 +247,27 @@ def _sweep(special: Specialization) -> Any:
                 for i in range(n):
                     change[i] = before[i]
         peak = zero
-        for p in range(tile):
+        for p in range(TILE):
             peak = max(peak, worst[p])
         return front, peak, solved_peak
 
     return inlined(sweep)
 
 
-def _evaluate(special: Specialization) -> Any:
-    """Return the compiled function that evaluates step and Jacobian on a tile."""
-    n, m, n_jac = special.shapes.n_state, special.shapes.n_inputs, special.shapes.n_jacobian
-    step, jac, argument = special.step, special.jac, special.argument
-    new_state, new_jacobian = special.state, special.jacobian
-    new_input, in_shape = special.input, special.in_shape
+def _derive(special: Specialization) -> Any:
+    """Return the compiled function that evaluates the Jacobian at one position of a tile."""
+    n_jac, jac = special.shapes.n_jacobian, special.jac
+    new_jacobian, in_shape = special.jacobian, special.in_shape
 
-    def evaluate(
-        inputs: Any, params: Any, old: Any, begin: int, count: int, scale: Any, f: Any, A: Any
-    ) -> None:
-        state, image, numbers = new_state(old), new_state(old), new_input(inputs)
-        slope = new_jacobian(old)
-        y_prev, u = ahead(old, begin), ahead(inputs, begin)
-        for p in range(count):
-            for i in range(n):
-                state[i] = y_prev[i, p]
-                image[i] = np.nan
-            for i in range(n_jac):
-                slope[i] = np.nan
-            for i in range(m):
-                numbers[i] = u[i, p]
-            x = argument(numbers)
-            step(state, x, params, image)
-            jac(state, x, params, in_shape(slope))
-            for i in range(n):
-                f[i, p] = image[i]
-            for i in range(n_jac):
-                A[i, p] = slope[i] * scale
+    def derive(state: Any, x: Any, params: Any, p: int, A: Any) -> None:
+        slope = new_jacobian(state)
+        for i in range(n_jac):
+            slope[i] = np.nan
+        jac(state, x, params, in_shape(slope))
+        for i in range(n_jac):
+            A[i, p] = slope[i]
 
-    return inlined(evaluate)
-
-
-def _test(n: int) -> Any:
-    """Return the compiled function that takes the residuals of a tile."""
-
-    def test(
-        old: Any, begin: int, count: int, rtol: Any, atol: Any, f: Any, error: Any, excess: Any
-    ) -> None:
-        y = ahead(old, begin + 1)
-        for p in range(count):
-            error[p] = 0
-            excess[p] = 0
-        for i in range(n):
-            tolerance = atol[i]
-            for p in range(count):
-                now = y[i, p]
-                r = abs(now - f[i, p])
-                r = r if r < np.inf else np.inf
-                passes = (r <= tolerance + rtol * abs(now)) & (r < np.inf)
-                excess[p] = excess[p] if passes else 1
-                error[p] = r if r > error[p] else error[p]
-
-    return inlined(test)
+    return inlined(derive)
 
 
 def _advance(special: Specialization) -> Any:
@@ -287,13 +276,21 @@ def _advance(special: Specialization) -> Any:
     The increments one after the other, then the new values in vector
     instructions. It returns a bound of their magnitude.
     """
-    n, width, tile = special.shapes.n_state, _width(special), TILE
-    increments = local(n * (tile + 1))
-    layout = Layout.contiguous((n, tile + 1), np.dtype(special.shapes.dtype).itemsize)
+    n, width = special.shapes.n_state, special.shapes.width
+    zero = special.number(0)
+    increments = local(n * (TILE + 1))
+    layout = Layout.contiguous((n, TILE + 1), np.dtype(special.shapes.dtype).itemsize)
     by_state = known(layout)
 
     def advance(
-        old: Any, new: Any, begin: int, first: int, count: int, f: Any, A: Any, change: Any
+        old: Any,
+        new: Any,
+        begin: int,
+        first: int,
+        count: int,
+        f: Any,
+        A: Any,
+        change: Any,
     ) -> Any:
         f, A = ahead(f, first), ahead(A, first)
         y, y_new = ahead(old, begin + first + 1), ahead(new, begin + first + 1)
@@ -308,7 +305,7 @@ def _advance(special: Specialization) -> Any:
                 d[i, p + 1] = total
         for i in range(n):
             change[i] = d[i, count - first]
-        bound = f[0, 0] * 0
+        bound = zero
         for i in range(n):
             for p in range(count - first):
                 total = f[i, p]
@@ -323,7 +320,7 @@ def _advance(special: Specialization) -> Any:
 
 def _repair(special: Specialization) -> Any:
     """Return the compiled function that does the same where values may need repair."""
-    n, width = special.shapes.n_state, _width(special)
+    n, width = special.shapes.n_state, special.shapes.width
     new_state = special.state
 
     def repair(
@@ -352,9 +349,3 @@ def _repair(special: Specialization) -> Any:
                 new[i, q] = value[i]
 
     return inlined(repair)
-
-
-def _width(special: Specialization) -> int:
-    """Return how many entries a row of the Jacobian stores."""
-    n, shape = special.shapes.n_state, special.shapes.jac_shape
-    return 1 if shape == (n,) else shape[-1]

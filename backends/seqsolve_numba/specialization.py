@@ -17,11 +17,14 @@ from numba import types
 from numba.core.errors import NumbaError
 
 from seqsolve.step import ElementStepError
-from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable
-from seqsolve_numba.intrinsics import Layout, known, known_all, local
+from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable, writable
+from seqsolve_numba.intrinsics import NUMPY, Layout, known, known_all, local
 from seqsolve_numba.translate import Translator, check
 
 NDArray = npt.NDArray[Any]
+
+#: A kernel's Python function, and the types of its arguments.
+KernelSource = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,12 @@ class Shapes:
     def of(cls, step: Any, x: NDArray | None, y: NDArray) -> Shapes:
         """Return those of a call."""
         return cls(
-            dtype=y.dtype.name,
+            dtype=y.dtype.str,
             n_state=step.n_state,
             jac_shape=step.jac_shape,
             item=None if x is None else tuple(x.shape[2:]),
-            x_dtype=y.dtype.name if x is None else x.dtype.name,
-            params=tuple((p.dtype.name, Layout(p.shape, p.strides)) for p in step.params.values()),
+            x_dtype=y.dtype.str if x is None else x.dtype.str,
+            params=tuple((p.dtype.str, Layout(p.shape, p.strides)) for p in step.params.values()),
         )
 
     @property
@@ -72,6 +75,11 @@ class Shapes:
     def n_jacobian(self) -> int:
         """How many numbers the Jacobian has at one position."""
         return int(np.prod(self.jac_shape))
+
+    @property
+    def width(self) -> int:
+        """How many entries a row of the Jacobian stores."""
+        return 1 if self.jac_shape == (self.n_state,) else self.jac_shape[-1]
 
 
 class Specialization:
@@ -87,8 +95,9 @@ class Specialization:
 
     def __init__(self, step: Any, shapes: Shapes) -> None:
         self.shapes = shapes
+        self.number = np.dtype(shapes.dtype).type
         self._step = step
-        self._translator = Translator(np.finfo(shapes.dtype).dtype)
+        self._translator = Translator(np.dtype(shapes.dtype), replaced=NUMPY)
         self.step = self._translator(step.function)
         self.jac: Any = None if step.jac_function is None else self._translator(step.jac_function)
         itemsize = np.dtype(shapes.dtype).itemsize
@@ -102,12 +111,7 @@ class Specialization:
         self._kernels: dict[str, Kernel] = {}
 
     def kernel(
-        self,
-        name: str,
-        build: Callable[[Specialization], Any],
-        arguments: tuple[Any, ...],
-        *,
-        unroll: int,
+        self, name: str, build: Callable[[Specialization], KernelSource], *, unroll: int
     ) -> Kernel:
         """Return a kernel, compiled on first use.
 
@@ -116,9 +120,7 @@ class Specialization:
         name : str
             The kernel's.
         build : callable
-            ``build(specialization)``, its Python function.
-        arguments : tuple of numba.types.Type
-            Types of its arguments.
+            ``build(specialization)``, its source.
         unroll : int
             Unroll loops of known length up to so many instructions.
         """
@@ -128,9 +130,7 @@ class Specialization:
                 if content is not None:
                     content = f"{name} {self.shapes} {content}"
                 try:
-                    self._kernels[name] = compile_kernel(
-                        build(self), arguments, content, unroll=unroll
-                    )
+                    self._kernels[name] = compile_kernel(*build(self), content, unroll=unroll)
                 except (NumbaError, ElementStepError):
                     self.check()
                     raise
@@ -146,6 +146,11 @@ class Specialization:
         """The type of the parameters."""
         layouts = self.shapes.params
         return types.Tuple([readable(dtype, len(layout.shape)) for dtype, layout in layouts])
+
+    @property
+    def march_types(self) -> tuple[Any, ...]:
+        """The types of what a kernel takes that steps through time: x, params, y, start, stop."""
+        return self.x_type, self.params_type, writable(self.shapes.dtype, 3), types.intp, types.intp
 
     def _argument(self) -> Any:
         """Return the compiled function from the numbers of the input to what the step receives."""

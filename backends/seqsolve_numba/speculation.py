@@ -22,6 +22,12 @@ Advance = Callable[[NDArray, NDArray], None]
 #: The shortest run-up.
 RUN_UP = 32
 
+#: The shortest run-up where only rounding has to be left, not even that has to be gone.
+GUESS_RUN_UP = 64
+
+#: The shortest piece of a guess.
+SHORTEST = 256
+
 #: A run-up is no longer than this part of a piece: in vain, it costs little.
 LONGEST = 1 / 8
 
@@ -61,6 +67,39 @@ def solve(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> int:
     return met * size
 
 
+def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
+    """Guess the states of one sequence: those of pieces, each after a run-up.
+
+    Parameters
+    ----------
+    advance, x, y, n_pieces
+        As `solve` takes them.
+
+    Returns
+    -------
+    array of int
+        The steps, in order, that were guessed and may have a residual: all others are the
+        step function's own values. Empty: all may have one, or there is no guess. States
+        that are not finite are replaced by the first.
+    """
+    size = (len(x) // n_pieces - 1) | 1
+    if size < SHORTEST:
+        return np.empty(0, np.intp)
+    length = max(GUESS_RUN_UP, size // 32)
+    starts = _run_up_once(advance, x, y[0, 0], size, n_pieces, length)
+    pieces, inputs = _pieces(y, size, size, n_pieces), _pieces(x, size, size, n_pieces)
+    pieces[0, 1:] = starts[:-1]
+    advance(inputs[:-1], pieces)
+    rest = n_pieces * size
+    y[rest, 0] = starts[-1]
+    advance(x[rest:], y[rest:])
+    unknown = ~np.isfinite(y)
+    if unknown.any():
+        np.copyto(y, y[0], where=unknown)
+        return np.empty(0, np.intp)
+    return size * np.arange(1, n_pieces + 1) - 1
+
+
 def _run_up(
     advance: Advance, x: NDArray, guess: NDArray, size: int, n_pieces: int
 ) -> NDArray | None:
@@ -72,14 +111,22 @@ def _run_up(
     length = RUN_UP
     before: NDArray | None = None
     while length <= LONGEST * size:
-        inputs = _pieces(x[size - length :], length, size, n_pieces)
-        y = np.empty((length + 1, n_pieces, guess.size), guess.dtype)
-        y[0] = guess
-        advance(inputs, y)
-        if before is not None and np.array_equal(before, y[-1]):
+        starts = _run_up_once(advance, x, guess, size, n_pieces, length)
+        if before is not None and np.array_equal(before, starts):
             return before
-        before, length = y[-1], 2 * length
+        before, length = starts, 2 * length
     return None
+
+
+def _run_up_once(
+    advance: Advance, x: NDArray, guess: NDArray, size: int, n_pieces: int, length: int
+) -> NDArray:
+    """Return the states behind each piece after so many steps from a guess."""
+    y = np.empty((length + 1, n_pieces, guess.size), guess.dtype)
+    y[0] = guess
+    advance(_pieces(x[size - length :], length, size, n_pieces), y)
+    ends: NDArray = y[-1]
+    return ends
 
 
 def _pieces(a: NDArray, size: int, apart: int, n_pieces: int) -> NDArray:

@@ -8,9 +8,9 @@ import dis
 import hashlib
 import linecache
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 import numba
@@ -35,11 +35,17 @@ class Translator:
         float32 or float64.
     compiled : callable
         ``compiled(function)``, the form in which kernels call a function.
+    replaced : mapping
+        What compiled code has in place of some modules and functions.
     """
 
     def __init__(
-        self, precision: np.dtype[Any], compiled: Callable[[FunctionType], Any] = inlined
+        self,
+        precision: np.dtype[Any],
+        compiled: Callable[[FunctionType], Any] = inlined,
+        replaced: Mapping[Any, Any] = MappingProxyType({}),
     ) -> None:
+        self._replaced = replaced
         self._compiled = compiled
         self._number = precision.type
         self._narrow = precision.itemsize < 8
@@ -88,6 +94,8 @@ class Translator:
         self._note(value)
         if self._narrow and type(value) is float:
             return self._number(value)
+        if isinstance(value, ModuleType | np.ufunc):
+            return self._replaced.get(value, value)
         return value
 
     def _note(self, value: Any) -> None:

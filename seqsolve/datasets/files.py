@@ -92,7 +92,12 @@ def obtain(source: Source, folder: Path, progress: bool) -> Path:
         pooch.retrieve(
             source.url, source.known_hash, fname=source.name, path=folder, progressbar=progress
         )
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise DatasetError(
+            f"what {source.url} gave is not the {source.name} that is known, and was not kept: "
+            f"{error} Try again; if it stays so, the file behind that address has changed."
+        ) from error
+    except OSError as error:
         raise DatasetError(
             f"cannot download {source.url} to {folder}: {error} If this machine has no network, "
             f"put {source.name} into a directory and name that in `path` or SEQSOLVE_DATA."

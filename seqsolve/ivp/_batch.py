@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqsolve.backend import Backend
 from seqsolve.ivp._batch_events import BatchEvents
+from seqsolve.ivp._batch_record import MOST, Record
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._dense import polynomial
 from seqsolve.ivp._first_step import first_steps
@@ -17,7 +19,7 @@ _SHRINK, _GROW, _SAFETY = 0.2, 10.0, 0.9
 
 
 class _Running(NamedTuple):
-    """The trajectories that have not ended; states are stored with the trajectories last.
+    """The trajectories that have not ended.
 
     Parameters
     ----------
@@ -25,36 +27,52 @@ class _Running(NamedTuple):
         Which ones they are.
     t, h : ndarray, shape (m,)
         Times, and the sizes of the steps to try.
-    y : ndarray, shape (n, m)
-        States.
-    f : ndarray, shape (n, m), or None
-        Derivatives there, where the method has them.
     rejected : ndarray, shape (m,)
         Whether the last step was rejected.
+    y : array, shape (n, m)
+        States.
+    f : array, shape (n, m), or None
+        Derivatives there, where the method has them.
+    place : array, shape (m,)
+        `lane`, where the states are.
     """
 
     lane: NDArray
     t: NDArray
     h: NDArray
+    rejected: NDArray
     y: NDArray
     f: NDArray | None
-    rejected: NDArray
+    place: NDArray
 
-    def kept(self, keep: NDArray) -> _Running:
+    def kept(self, home: Backend, keep: NDArray) -> _Running:
         """Return some of them."""
         if keep.all():
             return self
-        rows = (None if a is None else a[..., keep] for a in self)
-        return _Running(*rows)  # type: ignore[arg-type]
+        i = home.asarray(np.flatnonzero(keep))
+        f = None if self.f is None else self.f[:, i]
+        lane, t, h, rejected = (a[keep] for a in self[:4])
+        return _Running(lane, t, h, rejected, self.y[:, i], f, self.place[i])
 
 
-class _Accepted(NamedTuple):
-    """Steps that were accepted in one round."""
+class _Steps(NamedTuple):
+    """Where steps begin, in host memory.
 
-    lane: NDArray
+    Parameters
+    ----------
+    t, h : ndarray, shape (m,)
+        Times and signed sizes.
+    lane : ndarray, shape (m,)
+        The trajectories.
+    """
+
     t: NDArray
-    y: NDArray
-    coefficients: NDArray | None
+    h: NDArray
+    lane: NDArray
+
+    def rows(self, index: NDArray) -> _Steps:
+        """Return some of them."""
+        return _Steps(*(a[index] for a in self))
 
 
 @dataclass(frozen=True)
@@ -63,29 +81,22 @@ class Batch:
 
     Parameters
     ----------
-    y : ndarray, shape (n, n_points, n_trajectories)
+    y : array, shape (n, n_points, n_trajectories)
         States at the times asked for; NaN where a trajectory did not get there.
     status : ndarray, shape (n_trajectories,)
         0: the end was reached; 1: a terminal event; -1: steps shrank to nothing.
-    mesh_t, mesh_y, lane
-        Meshes, states on them, and to which trajectory they belong, one
-        trajectory after the other.
+    record : Record
+        The steps, if they were few enough.
     until : ndarray, shape (n_trajectories,)
         Where each trajectory ends.
-    coefficients : ndarray, shape (degree + 1, n_mesh, n), or None
-        Of the polynomials on the steps that end at the mesh points, where that
-        was asked for.
     rounds : int
         Steps made one after the other, rejected ones included.
     """
 
     y: NDArray
     status: NDArray
-    mesh_t: NDArray
-    mesh_y: NDArray
-    lane: NDArray
+    record: Record
     until: NDArray
-    coefficients: NDArray | None
     rounds: int
 
 
@@ -98,8 +109,13 @@ def integrate_batch(
     events: BatchEvents | None,
     *,
     dense: bool,
+    most: float = MOST,
+    until: NDArray | None = None,
 ) -> Batch:
     """Integrate every trajectory with adaptive steps of its own, one step of each at a time.
+
+    Times, sizes and errors of steps are in host memory, states where the
+    right-hand side has them.
 
     Parameters
     ----------
@@ -117,90 +133,98 @@ def integrate_batch(
         What to look for on the way.
     dense : bool
         Whether the trajectories are wanted as functions.
+    most : float
+        Bytes of the record of steps at most, if it is not wanted.
+    until : ndarray, shape (n_trajectories,), optional
+        Where the step is that is each trajectory's last; by default the end.
     """
-    n, n_lanes = y0.shape
+    home, (n, n_lanes) = control.rhs.home, y0.shape
     lane, t = np.arange(n_lanes), np.full(n_lanes, start)
-    output = np.full((n, times.size, n_lanes), np.nan, y0.dtype)
-    output[:, times == start] = y0[:, None]
-    f = control.rhs(t, y0.T, lane)
-    sizes = first_steps(control, start, y0.T, f, lane) if h is None else np.full(n_lanes, h)
-    running = _Running(lane, t, sizes, y0, f.T, np.zeros(n_lanes, bool))
+    ends = np.full(n_lanes, control.end) if until is None else until
+    states = home.asarray(y0)
+    output = np.full_like(states, np.nan, shape=(n, times.size, n_lanes))
+    for i in np.flatnonzero(times == start):
+        output[:, i] = states
+    place = home.asarray(lane)
+    f = control.rhs(home.asarray(t), states.T, place)
+    sizes = np.full(n_lanes, h)
+    if h is None:
+        sizes = home.to_numpy(first_steps(control, start, states.T, f, place))
+    running = _Running(lane, t, sizes, np.zeros(n_lanes, bool), states, f.T, place)
     status = np.zeros(n_lanes, int)
-    made = [_Accepted(lane, t, y0, None)]
+    record = Record(home, np.inf if dense else most)
+    record.add(lane, t, states)
     rounds = 0
     reached = t.copy()
     if events is not None:
         events.start(start, y0)
-    while (running := running.kept((control.end - running.t) * control.direction > 0)).t.size:
+    while (going := (ends[running.lane] - running.t) * control.direction > 0).any():
+        running = running.kept(home, going)
         rounds += 1
-        running, at, attempt, accept = _round(control, running, times, dense or events is not None)
-        smallest = control.smallest_step(running.t)
-        failed = ~accept & (running.h < smallest)
+        running, was, attempt, accept = _round(control, running, times, dense or events is not None)
+        failed = ~accept & (running.h < control.smallest_step(running.t))
         status[running.lane[failed]] = -1
-        at, lane, t = at.rows(accept), running.lane[accept], running.t[accept]
-        c = attempt.coefficients[:, accept]
-        made.append(_Accepted(lane, t, running.y[:, accept], c if dense else None))
-        until, going = t, ~failed
+        lane, t = running.lane[accept], running.t[accept]
+        taken = home.asarray(np.flatnonzero(accept))
+        c = attempt.coefficients[:, taken]
+        record.add(lane, t, running.y[:, taken], c if dense else None)
+        stop, going = t, ~failed
+        steps = was.rows(accept)
         if events is not None:
-            until, stopped = events.search(at, t, running.y[:, accept], c)
+            stop, stopped = events.search(steps, t, *map(home.to_numpy, (running.y[:, taken], c)))
             status[lane[stopped]] = 1
             going[accept] = ~stopped
-        reached[lane] = until
-        _interpolate(output, times, control.direction, at, until, c)
-        running = running.kept(going)
-    order = np.argsort(np.concatenate([a.lane for a in made]), kind="stable")
-    lane = np.concatenate([a.lane for a in made])[order]
-    mesh_t = np.concatenate([a.t for a in made])[order]
-    mesh_y = np.concatenate([a.y for a in made], axis=1).T[order]
-    coefficients = _coefficients(made, y0)[:, order] if dense else None
-    return Batch(output, status, mesh_t, mesh_y, lane, reached, coefficients, rounds)
+        reached[lane] = stop
+        _interpolate(home, output, times, control.direction, steps, stop, c)
+        running = running.kept(home, going)
+    return Batch(output, status, record, reached, rounds)
 
 
 def _round(
     control: Control, running: _Running, times: NDArray, dense: bool
-) -> tuple[_Running, Points, Attempt, NDArray]:
+) -> tuple[_Running, _Steps, Attempt, NDArray]:
     """Try one step of every trajectory; return where they are then, and which were accepted."""
-    lane, t, h, y, f, rejected = running
-    direction = control.direction
+    lane, t, h, rejected, y, f, place = running
+    home, direction = control.rhs.home, control.direction
     h = np.maximum(np.minimum(h, control.max_step), control.smallest_step(t))
     t_new = t + direction * h
     t_new = np.where((t_new - control.end) * direction > 0, control.end, t_new)
-    at = Points(t, t_new - t, y.T, lane)
+    steps = _Steps(t, t_new - t, lane)
     if not dense:
         ahead = np.searchsorted(direction * times, direction * np.stack([t, t_new]), side="right")
         dense = bool((ahead[0] < ahead[1]).any())
+    at = Points(home.asarray(t), home.asarray(steps.h), y.T, place)
     attempt = control.attempt(at, f=None if f is None else f.T, dense=dense)
-    error = control.errors(at, attempt)
+    error = home.to_numpy(control.errors(at, attempt))
     accept = error <= 1
     factor = _SAFETY * control.factor(error)
     grown = np.minimum(np.where(rejected, 1.0, _GROW), factor)
-    h = np.abs(at.h) * np.where(accept, grown, np.maximum(_SHRINK, factor))
-    f = None if attempt.f is None or f is None else np.where(accept, attempt.f.T, f)
-    t, y = np.where(accept, t_new, t), np.where(accept, attempt.y.T, y)
-    return _Running(lane, t, h, y, f, ~accept), at, attempt, accept
+    h = np.abs(steps.h) * np.where(accept, grown, np.maximum(_SHRINK, factor))
+    chosen = home.asarray(accept)
+    f = None if attempt.f is None or f is None else np.where(chosen, attempt.f.T, f)
+    t, y = np.where(accept, t_new, t), np.where(chosen, attempt.y.T, y)
+    return _Running(lane, t, h, ~accept, y, f, place), steps, attempt, accept
 
 
 def _interpolate(
-    output: NDArray, times: NDArray, direction: float, at: Points, until: NDArray, c: NDArray
+    home: Backend,
+    output: NDArray,
+    times: NDArray,
+    direction: float,
+    steps: _Steps,
+    until: NDArray,
+    c: NDArray,
 ) -> None:
     """Write the states at those times that accepted steps went past."""
     first, last = (
-        np.searchsorted(direction * times, direction * t, side="right") for t in (at.t, until)
+        np.searchsorted(direction * times, direction * t, side="right") for t in (steps.t, until)
     )
     count = np.maximum(last - first, 0)
     if not count.any():
         return
     step = np.repeat(np.arange(count.size), count)
     i = np.arange(step.size) - np.repeat(np.cumsum(count) - count, count) + first[step]
-    theta = (times[i] - at.t[step]) / at.h[step]
-    lane = step if at.lane is None else at.lane[step]
-    output[:, i, lane] = polynomial(c[:, step], theta).T
-
-
-def _coefficients(made: list[_Accepted], y0: NDArray) -> NDArray:
-    """Return the coefficients of the steps that end at the mesh points; constants at the first."""
-    parts = [a.coefficients for a in made[1:] if a.coefficients is not None]
-    degree = max((len(c) for c in parts), default=1)
-    first = np.zeros((degree, y0.shape[1], y0.shape[0]), y0.dtype)
-    first[0] = y0.T
-    return np.concatenate([first, *parts], axis=1)
+    theta = (times[i] - steps.t[step]) / steps.h[step]
+    moved = home.asarray
+    values = polynomial(c[:, moved(step)], moved(theta))
+    output[:, moved(i), moved(steps.lane[step])] = values.T

@@ -53,7 +53,7 @@ class BatchEvents:
             self._last[k] = self._values(k, t0, y0, lane)
 
     def search(
-        self, at: Points, t: NDArray, y: NDArray, coefficients: NDArray
+        self, at: Any, t: NDArray, y: NDArray, coefficients: NDArray
     ) -> tuple[NDArray, NDArray]:
         """Record the events of some steps.
 

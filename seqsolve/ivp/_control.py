@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,19 @@ class Control:
     max_step: float
     end: float
     direction: float
+
+    def on_backend(self) -> Control:
+        """Return the same with states in the backend's arrays, if the method can."""
+        if not self.method.coefficients:
+            return self
+        backend = self.rhs.backend
+        return replace(
+            self,
+            rhs=self.rhs.on_backend(),
+            method=self.method.on(backend),
+            rtol=backend.asarray(self.rtol),
+            atol=backend.asarray(self.atol),
+        )
 
     def attempt(self, at: Points, *, f: NDArray | None = None, dense: bool = True) -> Attempt:
         """Make steps."""

@@ -33,6 +33,7 @@ class ExplicitRungeKutta(Method):
     A: NDArray
     b: NDArray
     c: NDArray
+    coefficients: tuple[str, ...] = ("A", "b", "c")
 
     def stages(self, rhs: RightHandSide, at: Points, f: NDArray | None = None) -> NDArray:
         """Return the derivatives at the stages, shape ``(s, m, n)``."""
@@ -185,7 +186,7 @@ def _tiled(at: Points, c: NDArray) -> tuple[NDArray, NDArray | None]:
 def stacked(s: int, y: NDArray) -> NDArray:
     """Return an empty array ``(s, m, n)``, stored with the points last."""
     m, n = y.shape
-    return np.empty((s, n, m), y.dtype).swapaxes(1, 2)
+    return np.empty_like(y, shape=(s, n, m)).swapaxes(1, 2)
 
 
 def combined(weights: NDArray, K: NDArray) -> NDArray:
@@ -216,13 +217,14 @@ class EmbeddedRungeKutta(ExplicitRungeKutta):
     """
 
     e: NDArray
+    coefficients: tuple[str, ...] = ("A", "b", "c", "e", "full_A", "full_c")
     more: tuple[tuple[float, tuple[float, ...]], ...] = ()
 
     def attempt(
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
     ) -> Attempt:
         """Make the steps, estimating errors by the embedded method."""
-        (A, c), s = self.tableau, len(self.b)
+        A, c, s = self.full_A, self.full_c, len(self.b)
         K = stacked(len(c) if dense else s + 1, at.y)
         K[:s] = self.stages(rhs, at, f)
         y_new = self.state(at, K[:s], self.b)
@@ -235,18 +237,23 @@ class EmbeddedRungeKutta(ExplicitRungeKutta):
         return Attempt(y_new, error, coefficients, f_new)
 
     @cached_property
-    def tableau(self) -> tuple[NDArray, NDArray]:
-        """Return ``A`` and ``c`` with the rows of the new state and of `more`."""
+    def full_A(self) -> NDArray:
+        """``A`` with the rows of the new state and of `more`."""
         s, more = len(self.b), len(self.more)
         A = np.zeros((s + 1 + more, s + 1 + more))
         A[:s, :s], A[s, :s] = self.A, self.b
         for i, (_, row) in enumerate(self.more, s + 1):
             A[i, : len(row)] = row
-        return A, np.concatenate([self.c, [1.0], [node for node, _ in self.more]])
+        return A
+
+    @cached_property
+    def full_c(self) -> NDArray:
+        """``c`` likewise."""
+        return np.concatenate([self.c, [1.0], [node for node, _ in self.more]])
 
     def extended(self) -> tuple[NDArray, NDArray, NDArray]:
         """Return the tableau with the stages of the interpolant, and its weights."""
-        A, c = self.tableau
+        A, c = self.full_A, self.full_c
         at, K = _units(len(c))
         return A, c, self.interpolant(at, A[len(self.b)][None], K)[:, 0].T
 

@@ -256,8 +256,7 @@ class LiftedEmbedded(LiftedExplicit):
 
     def __init__(self, method: EmbeddedRungeKutta) -> None:
         self.method, self.new = method, len(method.b) - 1
-        self.A, c = method.tableau
-        self.c = c[1:]
+        self.A, self.c = method.full_A, method.full_c[1:]
         self.stability = _real_interval(method)
 
     def _made(self, rhs: RightHandSide, at: Points, Y: NDArray, K: NDArray, J: NDArray) -> Attempt:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 
 from seqsolve.ivp._batch import integrate_batch
@@ -9,7 +12,8 @@ from seqsolve.ivp._batch_dense import BatchDenseOutput
 from seqsolve.ivp._batch_events import BatchEvents
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._method import NDArray
-from seqsolve.ivp.result import MESSAGES, OdeResult, Trajectory
+from seqsolve.ivp._trajectory import Mesh, Trajectory
+from seqsolve.ivp.result import MESSAGES, OdeResult
 
 
 def solve_many(
@@ -47,15 +51,20 @@ def solve_many(
     if times is None:
         ends = [start, control.end] if control.end != start else [start]
         times = np.array(ends)
-    made = integrate_batch(control, start, y0, first_step, times, events, dense=dense_output)
+    inside = control.on_backend()
+    solved = (inside, start, y0, first_step)
+    made = integrate_batch(*solved, times, events, dense=dense_output)
     sol = None
-    if made.coefficients is not None:
-        sol = BatchDenseOutput(made.mesh_t, made.lane, made.coefficients, made.until, batch)
-    rhs, status = control.rhs, made.status
+    if dense_output:
+        record = made.record
+        parts = record.mesh().t, record.lane(), record.coefficients()
+        sol = BatchDenseOutput(*parts, made.until, batch)
+    rhs, status = inside.rhs, made.status
     counts = {s: int((status == s).sum()) for s in MESSAGES}
+    make_mesh = made.record.mesh if made.record.complete else partial(_again, *solved, made.until)
     return OdeResult(
         t=rhs.backend.asarray(times),
-        y=rhs.backend.asarray(made.y.reshape(*made.y.shape[:2], *batch)),
+        y=rhs.backend.asarray(made.y.reshape(y0.shape[0], times.size, *batch)),
         sol=sol,
         t_events=None if events is None else events.found_times(batch),
         y_events=None if events is None else events.found_states(batch, y0),
@@ -71,5 +80,17 @@ def solve_many(
             if count
         ),
         success=(status >= 0).reshape(batch),
-        trajectory=Trajectory(control.method, rhs, made.mesh_t, made.mesh_y, made.lane),
+        trajectory=Trajectory(control.method, control.rhs, make_mesh),
     )
+
+
+def _again(
+    control: Control, start: float, y0: NDArray, first_step: float | None, until: NDArray
+) -> Mesh:
+    """Return the meshes that were too large to keep, by the same integration once more."""
+    control = replace(control, rhs=control.rhs.renewed())
+    with np.errstate(all="ignore"):
+        made = integrate_batch(
+            control, start, y0, first_step, np.empty(0), None, dense=False, most=np.inf, until=until
+        )
+    return made.record.mesh()

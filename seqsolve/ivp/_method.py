@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from seqsolve.backend import Backend
 from seqsolve.ivp._rhs import RightHandSide
 from seqsolve.ivp._tape import ParabolaTape, Tape
 
@@ -84,6 +86,9 @@ class Method(ABC):
         Of the interpolants.
     takes_mass : bool
         Whether it solves equations with a mass matrix, which may be singular.
+    coefficients : tuple of str
+        Names of the arrays it computes with. With these moved to a backend it
+        makes its steps there; a method without makes them in host memory.
     """
 
     name: str
@@ -91,6 +96,14 @@ class Method(ABC):
     error_order: int
     degree: int = 2
     takes_mass: bool = False
+    coefficients: tuple[str, ...] = ()
+
+    def on(self, backend: Backend) -> Method:
+        """Return the method with its coefficients in the arrays of a backend."""
+        other = copy(self)
+        for name in self.coefficients:
+            setattr(other, name, backend.asarray(getattr(self, name)))
+        return other
 
     @abstractmethod
     def step(self, rhs: RightHandSide, at: Points) -> NDArray:
@@ -137,7 +150,8 @@ class Method(ABC):
             Whether the interpolant is needed to the method's order.
         """
         half = at.h / 2
-        whole, middle = np.split(self.step(rhs, at.joined(at._replace(h=half))), 2)
+        both = self.step(rhs, at.joined(at._replace(h=half)))
+        whole, middle = both[: len(half)], both[len(half) :]
         end = self.step(rhs, Points(at.t + half, half, middle, at.lane))
         error = (end - whole) * (2**self.order / (2**self.order - 1))
         coefficients, f_new = self.between(rhs, at, middle, whole, f)

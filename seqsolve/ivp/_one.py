@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from seqsolve._warn import warn
@@ -11,7 +13,8 @@ from seqsolve.ivp._events import EventFinder
 from seqsolve.ivp._integrate import Progress, integrate
 from seqsolve.ivp._march import Piece
 from seqsolve.ivp._method import NDArray
-from seqsolve.ivp.result import MESSAGES, OdeResult, Trajectory
+from seqsolve.ivp._trajectory import Mesh, Trajectory
+from seqsolve.ivp.result import MESSAGES, OdeResult
 from seqsolve.solution import ConvergenceWarning
 
 
@@ -57,7 +60,7 @@ def solve_one(
         _warn(progress)
     t, y, sol = _joined(pieces, start, y0)
     rhs = control.rhs
-    trajectory = Trajectory(control.method, rhs, t, y)
+    trajectory = Trajectory(control.method, rhs, partial(Mesh, t, y))
     if stopped is not None:
         sol = sol.until(stopped)
         t = sol.ts

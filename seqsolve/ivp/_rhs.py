@@ -41,7 +41,8 @@ class RightHandSide:
     mass : ndarray, shape (n, n), or None
         The matrix in front of the derivatives.
     backend : Backend
-        Whose arrays the functions take and return. Everything here is NumPy's.
+        Whose arrays the functions take and return. Points and values here are
+        NumPy's, or with `on_backend` the backend's too.
     pattern : ndarray of bool, shape (n, n), or None
         Where the Jacobian may differ from zero.
     """
@@ -62,6 +63,7 @@ class RightHandSide:
         self.arguments = Arguments(()) if arguments is None else arguments
         self.mass = mass
         self.backend = get_backend("numpy") if backend is None else backend
+        self.home = get_backend("numpy")
         self._fun, self._jac, self._central = fun, jac, mass is not None
         self._columns = Columns(self.n, pattern)
         with np.errstate(all="ignore"):
@@ -115,6 +117,12 @@ class RightHandSide:
         """Return the same with counts of its own."""
         other = copy(self)
         other.nfev = other.njev = other.nlu = other.depth = 0
+        return other
+
+    def on_backend(self) -> RightHandSide:
+        """Return the same on points that are the backend's arrays, its values as well."""
+        other = copy(self)
+        other.home = self.backend
         return other
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
@@ -218,10 +226,12 @@ class RightHandSide:
         self.nfev += t.size
         if self.broadcasts:
             return self._values(self.called(self._fun, t, y.T, lane), t.size)
+        t, y = self.host(t), self.host(y)
         rows = np.empty(y.shape, self.dtype)
         for i in range(t.size):
             rows[i] = self._value(self.called(self._fun, float(t[i]), y[i], _at(lane, i)))
-        return rows
+        values: NDArray = self.home.asarray(rows)
+        return values
 
     def called(self, fun: Callable[..., Any], t: Any, y: Any, lane: Any) -> Any:
         """Return what a function of time and state gives with the further arguments."""
@@ -273,7 +283,7 @@ class RightHandSide:
             if len(values) != shape[0]:
                 raise ValueError(f"{len(values)} entries where {shape[0]} are needed")
             return np.stack([self._filled(v, shape[1:]) for v in values])
-        array = self.host(values)
+        array = self.host(values) if self.home is not self.backend else self.home.asarray(values)
         if array.shape == shape:
             return array
         if array.shape == shape[:-1]:

@@ -16,7 +16,8 @@ from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
 from seqsolve.ivp._refine import steps_together
-from seqsolve.ivp.result import OdeResult, Trajectory
+from seqsolve.ivp._trajectory import Trajectory
+from seqsolve.ivp.result import OdeResult
 from seqsolve.solution import ConvergenceWarning
 
 __all__ = ["OdeCotangents", "vjp"]

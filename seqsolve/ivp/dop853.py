@@ -304,7 +304,8 @@ class DOP853(EmbeddedRungeKutta):
     degree = 7
     A = np.array([row + (0,) * (12 - len(row)) for row in ((), *_ROWS)], dtype=float)
     b, c = np.array(_WEIGHTS), np.array(_NODES)
-    e = np.array([_ERROR_5, _ERROR_3])
+    e, d = np.array([_ERROR_5, _ERROR_3]), np.array(_DENSE)
+    coefficients: tuple[str, ...] = (*EmbeddedRungeKutta.coefficients, "d")
     more = tuple(zip(_EXTRA_NODES, _EXTRA_ROWS, strict=True))
 
     def errors(self, at: Points, K: NDArray) -> NDArray:
@@ -327,7 +328,7 @@ class DOP853(EmbeddedRungeKutta):
             change,
             h * K[0] - change,
             2 * change - h * (K[0] + K[12]),
-            *(h * np.tensordot(_DENSE, K, 1)),
+            *(h * np.tensordot(self.d, K, 1)),
         ]
         # y + theta (F0 + (1 - theta) (F1 + theta (F2 + (1 - theta) (F3 + ...))))
         polynomial: NDArray = terms[-1][None]

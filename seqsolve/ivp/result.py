@@ -6,39 +6,14 @@ from dataclasses import dataclass
 
 from seqsolve.ivp._batch_dense import BatchDenseOutput
 from seqsolve.ivp._dense import DenseOutput
-from seqsolve.ivp._method import Method, NDArray
-from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._method import NDArray
+from seqsolve.ivp._trajectory import Trajectory
 
 MESSAGES = {
     0: "The end of the interval was reached.",
     1: "A terminal event happened.",
     -1: "The step size the tolerances require is below the spacing of numbers.",
 }
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """The recurrence that a solution solves.
-
-    Parameters
-    ----------
-    method : Method
-        Its step.
-    rhs : RightHandSide
-        The equation.
-    t : ndarray, shape (n_points,)
-        The mesh; one after the other those of several trajectories.
-    y : ndarray, shape (n_points, n)
-        The states on it.
-    lane : ndarray, shape (n_points,), or None
-        Which of several trajectories each point belongs to.
-    """
-
-    method: Method
-    rhs: RightHandSide
-    t: NDArray
-    y: NDArray
-    lane: NDArray | None = None
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class RK45(EmbeddedRungeKutta):
         ]
     )
 
+    coefficients: tuple[str, ...] = (*EmbeddedRungeKutta.coefficients, "d")
+
     def interpolant(self, at: Points, y_new: NDArray, K: NDArray) -> NDArray:
         """Return the cubic through both ends, plus a term ``theta^2 (1 - theta)^2``."""
         c = cubic(at, y_new, K[0], K[-1])

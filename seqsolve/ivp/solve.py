@@ -132,9 +132,10 @@ or Method
     backend : str or Backend, optional
         Whose arrays the functions take and return; by default that of the
         arrays in `y0` and `args`. Times, states and gradients of the result
-        are its arrays too; events and `sol` give NumPy's. The recurrences over the
-        steps are solved there; meshes and the stages of single steps stay in
-        host memory, so points and derivatives travel once in each iteration.
+        are its arrays too; events and `sol` give NumPy's. For one trajectory,
+        meshes and the stages of single steps are in host memory, so points and
+        derivatives travel once in each iteration. A batch of an explicit method
+        stays where `fun` computes; sizes and errors of steps travel.
 
     Returns
     -------

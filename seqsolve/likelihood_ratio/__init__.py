@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from seqsolve.likelihood_ratio.allocation import LayerCost, allocate, sites
-from seqsolve.likelihood_ratio.estimate import Estimate, error, perturb, value_and_grad
+from seqsolve.likelihood_ratio.by_hand import error, perturb
+from seqsolve.likelihood_ratio.estimate import Estimate, value_and_grad
 from seqsolve.likelihood_ratio.exact import backpropagate, cosine
 from seqsolve.likelihood_ratio.layer import Layer, Model, Padded, Pass, Site, Tape
 from seqsolve.likelihood_ratio.losses import (

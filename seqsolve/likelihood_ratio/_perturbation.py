@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from seqsolve import random
-from seqsolve.backend import Array, Backend
+from seqsolve.backend import Array, Backend, HalfProducts
 from seqsolve.likelihood_ratio._columns import orthogonal_bits, sobol_words
 from seqsolve.likelihood_ratio.layer import CLEAN, Pass
 from seqsolve.likelihood_ratio.noise import Noise
@@ -111,19 +111,27 @@ def _has_kernels(backend_type: type) -> bool:
 
 
 class HalfPass(Pass):
-    """Operands of products are rounded to half precision, sums are not."""
+    """Operands of products are rounded to half precision, sums are not.
 
-    def product(self, x: Array, weight: Array) -> Array:
+    Parameters
+    ----------
+    backend : Backend
+        Multiplies matrices of half precision, if it can.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend if isinstance(backend, HalfProducts) else None
+
+    def matmul(self, a: Array, b: Array) -> Array:
         """Return the product of the rounded operands."""
-        return super().product(_rounded(x), _rounded(weight))
+        if self._backend is not None and a.ndim == b.ndim == 2:
+            return self._backend.half_matmul(a, b)
+        return super().matmul(_rounded(a), _rounded(b))
 
 
-HALF = HalfPass()
-
-
-def quiet_pass(noise: Noise) -> Pass:
+def quiet_pass(noise: Noise, backend: Backend) -> Pass:
     """Return the pass without noise, in the precision that the noise asks for."""
-    return HALF if noise.precision == "half" else CLEAN
+    return HalfPass(backend) if noise.precision == "half" else CLEAN
 
 
 class NoisyPass(Pass):
@@ -153,7 +161,7 @@ class NoisyPass(Pass):
     ) -> None:
         self._backend, self._noise, self._copies = backend, noise, copies
         self._places, self._sigmas = places, sigmas
-        self._quiet = quiet_pass(noise)
+        self._quiet = quiet_pass(noise, backend)
 
     def weight(self, name: str, weight: Array, data: tuple[int, ...]) -> Array:
         """Return the parameter with noise of its own for each copy and datum."""

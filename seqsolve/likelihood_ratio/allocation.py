@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve._tree import tree_map
 from seqsolve.likelihood_ratio._record import on_backend, values
 from seqsolve.likelihood_ratio.layer import CLEAN
@@ -33,6 +34,7 @@ class LayerCost(NamedTuple):
     cost: int
 
 
+@placed
 def sites(model: Any, x: Any, *, backend: Any = None) -> tuple[LayerCost, ...]:
     """Return the layers to which noise is added, with units and cost.
 

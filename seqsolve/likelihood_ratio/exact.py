@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seqsolve import _checks
+from seqsolve._placement import placed
 from seqsolve._tree import leaves
 from seqsolve.backend import Array
 from seqsolve.likelihood_ratio._record import Loss, record
@@ -14,6 +15,7 @@ from seqsolve.likelihood_ratio.layer import CLEAN
 __all__ = ["backpropagate", "cosine"]
 
 
+@placed
 def backpropagate(model: Any, loss: Loss, x: Any, target: Any, *, backend: Any = None) -> Estimate:
     """Return the mean loss of a model and its exact gradients.
 

@@ -120,9 +120,14 @@ class Pass:
             One matrix product if there is one matrix.
         """
         if weight.ndim > 2:
-            return np.matmul(weight, x[..., None])[..., 0]
-        flat = np.matmul(x.reshape(-1, x.shape[-1]), weight.T)
+            return self.matmul(weight, x[..., None])[..., 0]
+        flat = self.matmul(x.reshape(-1, x.shape[-1]), weight.T)
         return flat.reshape(*x.shape[:-1], weight.shape[0])
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Return ``a @ b``, in the pass's precision."""
+        product: Array = np.matmul(a, b)
+        return product
 
 
 #: The pass without noise.

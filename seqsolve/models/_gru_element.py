@@ -17,7 +17,11 @@ Function = Callable[[Any, Any, Any, Any], None]
 _Pair = tuple[Function, Function]
 
 
-def element_gru(params: Mapping[str, Array], vjp: Callable[..., StepCotangents]) -> ElementStep:
+def element_gru(
+    params: Mapping[str, Array],
+    vjp: Callable[..., StepCotangents],
+    activations: Literal["exact", "rational"] = "exact",
+) -> ElementStep:
     """Return the element step of a multi-head GRU.
 
     Parameters
@@ -26,17 +30,19 @@ def element_gru(params: Mapping[str, Array], vjp: Callable[..., StepCotangents])
         All four parameters of a ``MultiHeadGRU``, in its order.
     vjp : callable
         Its vector-Jacobian product, as `element_step` takes it.
+    activations : {"exact", "rational"}
+        Rational functions are used where all parameters are in single
+        precision: compilers turn them into vector instructions.
 
     Returns
     -------
     ElementStep
-        With rational activations where all parameters are in single precision.
         The units of a small head lie side by side in its parameters, the
         inputs of a unit in those of a large one: where vector instructions
         take them.
     """
     single = np.result_type(*(a.dtype for a in params.values())) == np.float32
-    step, jac = _SINGLE if single else _DOUBLE
+    step, jac = _RATIONAL if single and activations == "rational" else _EXACT
     h, _, k = params["weight_hh"].shape
     order: Literal["F", "C"] = "F" if k <= _SMALL_HEAD else "C"
     laid_out = {
@@ -104,5 +110,5 @@ def _functions(tanh: Callable[[Any], Any], sigmoid: Callable[[Any], Any]) -> _Pa
 #: Loops over the states of a head up to this size are unrolled where they are compiled.
 _SMALL_HEAD = 32
 
-_SINGLE = _functions(_activations.rational_tanh, _activations.rational_sigmoid)
-_DOUBLE = _functions(_activations.tanh, _activations.sigmoid)
+_RATIONAL = _functions(_activations.rational_tanh, _activations.rational_sigmoid)
+_EXACT = _functions(_activations.tanh, _activations.sigmoid)

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqsolve.backend import Array
 from seqsolve.models._gru_cell import Cell, Work, empty, steps_on_one_thread
-from seqsolve.models._gru_rows import FEW_VALUES, HeadWeights
+from seqsolve.models._gru_rows import FEW_VALUES, HeadWeights, RowSteps
 
 #: How many states the CPU takes at a time, so that work arrays stay in its cache, ...
 _CPU_STATES = 2**14
@@ -39,6 +39,7 @@ class BoundGRU:
         self._jac_shape = jac_shape
         self._x_lead = tuple(x.shape[:-1])
         self._buffers: _Buffers | None = None
+        self._row_steps: RowSteps | None = None
 
     @cached_property
     def _projection(self) -> Array:
@@ -46,10 +47,10 @@ class BoundGRU:
 
     @cached_property
     def _row_projection(self) -> Array:
-        """The input's part for each step, ``(steps, h, sequences, 3 * k)``."""
+        """The input's part for each step, ``(h, steps, sequences, 3 * k)``."""
         rows = self._cell.by_rows.project(_rows(self._x, self._x_lead))
         n_steps, *batch = self._x_lead
-        return rows.reshape(rows.shape[0], n_steps, prod(batch), rows.shape[-1]).swapaxes(0, 1)
+        return rows.reshape(rows.shape[0], n_steps, prod(batch), rows.shape[-1])
 
     def __call__(self, y_prev: Array, /) -> Array:
         """Return the new states."""
@@ -65,8 +66,13 @@ class BoundGRU:
         cell = self._cell
         if y_prev.size > FEW_VALUES:
             return evaluate(cell, y_prev, self._x[t : t + 1])
-        rows = y_prev.reshape(prod(y_prev.shape[:-1]), cell.n_units)
-        return cell.by_rows.advance(rows, self._row_projection[t]).reshape(y_prev.shape)
+        rows = y_prev if y_prev.ndim == 2 else y_prev.reshape(-1, cell.n_units)
+        steps = self._row_steps
+        if steps is None or steps.n_rows != rows.shape[0] or steps.state_dtype != rows.dtype:
+            projection = self._row_projection
+            steps = self._row_steps = cell.by_rows.steps(projection, rows.shape[0], rows.dtype)
+        new = steps(t, rows)
+        return new if y_prev.ndim == 2 else new.reshape(y_prev.shape)
 
     def _advance(self, y_prev: Array) -> tuple[Array, _Buffers]:
         cell = self._cell
@@ -131,8 +137,9 @@ def evaluate(cell: Cell, y_prev: Array, x: Array) -> Array:
     _check_last_axis("x", x, "n_inputs", cell.n_inputs)
     lead = _broadcast(y_prev.shape[:-1], x.shape[:-1])
     if prod(lead) * cell.n_units <= FEW_VALUES:
-        projection = cell.by_rows.project(_rows(x, lead))
-        y = cell.by_rows.advance(_rows(y_prev, lead), projection)
+        rows = _rows(y_prev, lead)
+        projection = cell.by_rows.project(_rows(x, lead))[:, None]
+        y = cell.by_rows.steps(projection, rows.shape[0], rows.dtype)(0, rows)
         return y.reshape(*lead, cell.n_units)
     y = empty(y_prev, (*lead, cell.n_units), np.result_type(cell.dtype, x.dtype, y_prev.dtype))
     y_rows, y_prev, x = _rows(y, lead), _rows(y_prev, lead), _rows(x, lead)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -155,6 +155,19 @@ class GatedRecurrentUnit:
         >>> bool(abs(y - exact).max() < 4e-6)
         True
         """
+        return self._element_step("rational")
+
+    def element_form(self) -> ElementStep:
+        """Return the cell as an element step with the activations of its array form.
+
+        Returns
+        -------
+        ElementStep
+            What the solvers use by themselves where the backend fuses it.
+        """
+        return self._element_step("exact")
+
+    def _element_step(self, activations: Literal["exact", "rational"]) -> ElementStep:
         h, k = self._cell.n_heads, self._cell.head_size
         zeros = np.zeros_like(self.weight_hh, shape=(h, 3 * k))
         heads = HeadWeights(
@@ -163,7 +176,7 @@ class GatedRecurrentUnit:
             zeros if self.bias_ih is None else self.bias_ih.reshape(h, 3 * k),
             zeros if self.bias_hh is None else self.bias_hh.reshape(h, 3 * k),
         )
-        return _gru_element.element_gru(heads._asdict(), _pull_back)
+        return _gru_element.element_gru(heads._asdict(), _pull_back, activations)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={value}" for name, value in self._sizes.items())

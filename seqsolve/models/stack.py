@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -130,18 +130,12 @@ class MLP(Stack):
         (Linear(weight=(256, 784), bias=(256,), activation='relu'), \
 Linear(weight=(10, 256), bias=(10,), activation='identity'))
         """
-        sizes, draw = _sizes(sizes), _Draw(dtype, rng)
-        last = len(sizes) - 2
-        return cls(
-            tuple(
-                Linear(
-                    draw((n_out, n_in), _gain(activation) if i < last else 1.0, n_in),
-                    draw.zeros(n_out),
-                    activation if i < last else "identity",
-                )
-                for i, (n_in, n_out) in enumerate(pairwise(sizes))
-            )
-        )
+        draw = _Draw(dtype, rng)
+
+        def layer(n_in: int, n_out: int, follows: Any) -> Linear:
+            return Linear(draw((n_out, n_in), _gain(follows), n_in), draw.zeros(n_out), follows)
+
+        return cls(_chain(sizes, activation, layer))
 
 
 class RNN(Stack):
@@ -251,19 +245,13 @@ class GCN(Stack):
         >>> GCN.random((3, 4, 2), np.eye(5), rng=0)(np.ones((5, 3))).shape
         (5, 2)
         """
-        sizes, draw = _sizes(sizes), _Draw(dtype, rng)
-        last = len(sizes) - 2
-        return cls(
-            tuple(
-                GraphConv(
-                    draw((n_out, n_in), 1.0, (n_in + n_out) / 2),
-                    draw.zeros(n_out),
-                    adjacency,
-                    activation if i < last else "identity",
-                )
-                for i, (n_in, n_out) in enumerate(pairwise(sizes))
-            )
-        )
+        draw = _Draw(dtype, rng)
+
+        def layer(n_in: int, n_out: int, follows: Any) -> GraphConv:
+            weight = draw((n_out, n_in), 1.0, (n_in + n_out) / 2)
+            return GraphConv(weight, draw.zeros(n_out), adjacency, follows)
+
+        return cls(_chain(sizes, activation, layer))
 
 
 class _Draw:
@@ -283,8 +271,13 @@ def _gain(activation: Any) -> float:
     return 2.0 if getattr(activation, "name", activation) == "relu" else 1.0
 
 
-def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+def _chain(
+    sizes: Sequence[int], activation: Any, layer: Callable[[int, int, Any], Layer]
+) -> tuple[Layer, ...]:
+    """Return layers from each size to the next; no activation follows the last."""
     checked = tuple(_checks.integer(f"sizes[{i}]", n, 1) for i, n in enumerate(sizes))
     if len(checked) < 2:
         raise ValueError(f"`sizes` must name input and output at least; got {sizes!r}.")
-    return checked
+    follows = [activation] * (len(checked) - 2) + ["identity"]
+    pairs = zip(pairwise(checked), follows, strict=True)
+    return tuple(layer(n_in, n_out, after) for (n_in, n_out), after in pairs)

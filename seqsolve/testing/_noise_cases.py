@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from seqsolve import likelihood_ratio, random
-from seqsolve.backend import Backend
+from seqsolve.backend import Backend, HalfProducts
 from seqsolve.models import MLP
 from seqsolve.testing._case import ConformanceCase
 from seqsolve.testing._expect import close, context, expect, on_backend, owned, real_dtypes
@@ -21,6 +21,7 @@ def cases() -> Iterator[ConformanceCase]:
     for name, check in {
         "noise-has-the-same-bits": _bits,
         "estimates-agree": _estimates,
+        "half-products": _half_products,
     }.items():
         yield ConformanceCase(f"likelihood_ratio-{name}", check)
 
@@ -83,3 +84,20 @@ def _estimates(backend: Backend) -> None:
                 for name, gradient in grads.items():
                     found = backend.to_numpy(got.grads[i][name])
                     close(found, gradient, 1e-10, f"grads[{i}][{name!r}]")
+
+
+def _half_products(backend: Backend) -> None:
+    """Compare products of rounded operands; their sums and results are not rounded to half."""
+    if not isinstance(backend, HalfProducts):
+        return
+    rng = np.random.default_rng(0)
+    for dtype in real_dtypes(backend):
+        for m, k, n in ((1, 1, 1), (5, 300, 3), (2, 0, 3), (0, 2, 3)):
+            with context(f"{dtype}, shapes ({m}, {k}) and ({k}, {n})"):
+                a = (300 * rng.standard_normal((m, k))).astype(dtype)
+                b = rng.standard_normal((n, k)).astype(dtype).T
+                half_a, half_b = (c.astype(np.float16).astype(np.float64) for c in (a, b))
+                got = backend.half_matmul(owned(backend, a), owned(backend, b))
+                found = on_backend(backend, got, (m, n), dtype, "half_matmul")
+                allowed = 5e-6 * (abs(half_a) @ abs(half_b))
+                close(found, half_a @ half_b, allowed, "the product")

@@ -21,6 +21,7 @@ SLIDES = {
     "ag-news-rnn": {"bp": 88.3, "lr-f": 84.2, "lr-l": 84.3, "lr-m": 88.4},
     "cora-gcn": {"bp": 80.4, "lr-f": 75.6, "lr-l": 75.2, "lr-m": 78.8},
 }
+_HEADER = ("method", "copies", "right, %", "slides, %", "s", "CPU s", "GFLOP", "cosines")
 _COLOURS = {"bp": "black", "lr-f": "#d9622b", "lr-l": "#2f8f5b", "lr-m": "#0f6fb4"}
 _MARKERS = ("o", "s", "^", "D")
 
@@ -87,7 +88,7 @@ def load_runs(path: str | os.PathLike[str]) -> tuple[tuple[Run, ...], dict[str, 
 
 
 def as_table(runs: Sequence[Run]) -> str:
-    """Return runs as a table in Markdown.
+    """Return runs as tables in Markdown, one for each task and number of epochs.
 
     Parameters
     ----------
@@ -97,42 +98,38 @@ def as_table(runs: Sequence[Run]) -> str:
     Returns
     -------
     str
-        Test accuracy after the last epoch beside that of the slides, copies, seconds and
-        operations of an epoch (medians), and the cosines after the last epoch.
+        Test accuracy after the last epoch beside that of the slides, copies; seconds, those of
+        the processor and operations of an epoch (medians); and the cosines to the exact
+        gradient after the last epoch, layer by layer.
 
     Examples
     --------
     >>> from seqsolve import training
-    >>> print(training.as_table([]).splitlines()[0][:26])
-    | task | method | copies |
+    >>> run = training.fit(training.digits_mlp(), "bp", epochs=1)
+    >>> print(training.as_table([run]).splitlines()[0])
+    **digits-mlp, 1 epoch**
     """
-    header = (
-        "task",
-        "method",
-        "copies",
-        "epochs",
-        "test accuracy, %",
-        "slides, %",
-        "seconds an epoch",
-        "of the processor",
-        "forward GFLOP an epoch",
-        "cosine to the exact gradient, by layer",
-    )
-    rows = [header, ("---", "---", "---", *("---:",) * 6, "---")]
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        n = len(run.epochs)
+        groups.setdefault(f"**{run.task}, {n} epoch{'s' * (n != 1)}**", []).append(run)
+    return "\n\n".join(f"{title}\n\n{_table(group)}" for title, group in groups.items())
+
+
+def _table(runs: Sequence[Run]) -> str:
+    rows = [_HEADER, ("---", "---", *("---:",) * 5, "---")]
     for run in runs:
         slides = SLIDES.get(run.task, {}).get(run.method)
         rows.append(
             (
-                run.task,
                 run.method,
-                " / ".join(map(str, run.copies)) or "–",
-                str(len(run.epochs)),
+                " ".join(map(str, run.copies)) or "–",
                 f"{100 * run.accuracy:.1f}",
                 "–" if slides is None else f"{slides:.1f}",
                 f"{_median(run, 'seconds'):.2f}",
                 f"{_median(run, 'process_seconds'):.2f}",
                 f"{_median(run, 'flops') / 1e9:,.3g}",
-                " / ".join(f"{c:.2f}" for c in run.epochs[-1].cosines) or "–",
+                " ".join(f"{c:.2f}" for c in run.epochs[-1].cosines) or "–",
             )
         )
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,9 @@ def digits_mlp(path: _Path = None) -> Task:
     return _images("digits-mlp", datasets.digits(), (64, 32), 48, epochs=12, rate=5e-3)
 
 
-def ag_news_rnn(path: _Path = None) -> Task:
+def ag_news(
+    path: _Path = None, *, cell: str = "rnn", n_steps: int = 48, n_embedding: int = 128
+) -> Task:
     """Return AG-News for a recurrent network of 16 units.
 
     Words have fixed vectors, made of the training texts without their labels
@@ -236,6 +239,10 @@ def ag_news_rnn(path: _Path = None) -> Task:
     ----------
     path : path, optional
         Directory of the data, as for `seqsolve.datasets.ag_news`.
+    cell : {"rnn", "lstm", "gru"}
+        Which recurrence. With long short-term memory, four times as many numbers are perturbed.
+    n_steps, n_embedding : int
+        Words of an article that are read, and size of their vectors.
 
     Returns
     -------
@@ -245,32 +252,34 @@ def ag_news_rnn(path: _Path = None) -> Task:
     Examples
     --------
     >>> from seqsolve import training
-    >>> training.ag_news_rnn().train.x.shape  # doctest: +SKIP
+    >>> training.ag_news().train.x.shape  # doctest: +SKIP
     (48, 6000)
     """
-    return _news("ag-news-rnn", path, cell="rnn", copies=32)
+    news = datasets.ag_news(path)
+    chosen = _selection(news)
+    train_texts = [news.train_texts[i] for i in chosen]
+    vocabulary = datasets.Vocabulary.of(train_texts, min_count=2)
+    train, test = (
+        vocabulary.encode(texts, n_steps=n_steps) for texts in (train_texts, news.test_texts)
+    )
+    vectors = datasets.word_vectors(train, len(vocabulary), n_embedding)
 
+    def model(seed: int) -> Any:
+        drawn = models.RNN.random(1, n_embedding, 16, 4, cell=cell, dtype="float32", rng=seed)
+        return models.Stack((models.layers.Embedding(vectors, trainable=False), *drawn.layers[1:]))
 
-def ag_news_lstm(path: _Path = None) -> Task:
-    """Return AG-News for a network of 16 units with long short-term memory.
-
-    Parameters
-    ----------
-    path : path, optional
-        Directory of the data, as for `seqsolve.datasets.ag_news`.
-
-    Returns
-    -------
-    Task
-        As `ag_news_rnn`, with another cell: four times as many numbers are perturbed.
-
-    Examples
-    --------
-    >>> from seqsolve import training
-    >>> training.ag_news_lstm().train.x.shape  # doctest: +SKIP
-    (48, 6000)
-    """
-    return _news("ag-news-lstm", path, cell="lstm", copies=32)
+    return Task(
+        f"ag-news-{cell}",
+        model,
+        Split(train, news.train_labels[chosen], axis=1),
+        Split(test, news.test_labels, axis=1),
+        lr.cross_entropy,
+        batch_size=200,
+        epochs=8,
+        learning_rate=5e-3,
+        sigma=0.03,
+        copies=32,
+    )
 
 
 def cora_gcn(path: _Path = None) -> Task:
@@ -347,36 +356,6 @@ def _images(
     )
 
 
-def _news(
-    name: str, path: _Path, *, cell: str, copies: int, n_steps: int = 48, n_embedding: int = 128
-) -> Task:
-    news = datasets.ag_news(path)
-    chosen = _selection(news)
-    train_texts = [news.train_texts[i] for i in chosen]
-    vocabulary = datasets.Vocabulary.of(train_texts, min_count=2)
-    train, test = (
-        vocabulary.encode(texts, n_steps=n_steps) for texts in (train_texts, news.test_texts)
-    )
-    vectors = datasets.word_vectors(train, len(vocabulary), n_embedding)
-
-    def model(seed: int) -> Any:
-        drawn = models.RNN.random(1, n_embedding, 16, 4, cell=cell, dtype="float32", rng=seed)
-        return models.Stack((models.layers.Embedding(vectors, trainable=False), *drawn.layers[1:]))
-
-    return Task(
-        name,
-        model,
-        Split(train, news.train_labels[chosen], axis=1),
-        Split(test, news.test_labels, axis=1),
-        lr.cross_entropy,
-        batch_size=200,
-        epochs=8,
-        learning_rate=5e-3,
-        sigma=0.03,
-        copies=copies,
-    )
-
-
 def _selection(news: datasets.Articles) -> npt.NDArray[np.int64]:
     """Return which articles to train on: those that the test lacks, at most `_N_ARTICLES`."""
     tested = set(news.test_texts)
@@ -389,8 +368,8 @@ def _selection(news: datasets.Articles) -> npt.NDArray[np.int64]:
 #: The tasks by name; each takes the directory of its data.
 TASKS: dict[str, Callable[[_Path], Task]] = {
     "mnist-mlp": mnist_mlp,
-    "ag-news-rnn": ag_news_rnn,
-    "ag-news-lstm": ag_news_lstm,
+    "ag-news-rnn": ag_news,
+    "ag-news-lstm": partial(ag_news, cell="lstm"),
     "cora-gcn": cora_gcn,
     "digits-mlp": digits_mlp,
 }

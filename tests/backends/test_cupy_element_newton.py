@@ -22,6 +22,7 @@ from seqsolve.models import GRU, MultiHeadGRU  # noqa: E402
 from seqsolve.testing import _oracle  # noqa: E402
 from seqsolve_cupy.element import newton  # noqa: E402
 from seqsolve_cupy.element.program import Program  # noqa: E402
+from seqsolve_cupy.element.steps import ElementSteps  # noqa: E402
 
 PLANS = {
     "tiles": newton.Plan(1, 32),
@@ -275,9 +276,11 @@ def test_grus_by_the_public_solver(dtype, heads):
     )
 
 
-def test_no_array_of_jacobians_is_made_in_an_iteration(monkeypatch):
+def test_no_array_of_jacobians_is_made_in_an_iteration():
     step, x, y = problem("dense4", 600, 1)
     stream = cupy.cuda.get_current_stream()
+    if not hasattr(stream, "launches"):
+        pytest.skip("CuPy does not count launches")
     before = stream.launches
     _, outcome = solve(step, x, y)
     looks = -(-(int(outcome.nit.max()) + 1) // newton.LOOK_EVERY)
@@ -318,3 +321,36 @@ def test_no_steps_no_sequences():
         )
         assert solution.y.shape == (n_steps, n_batch, 2)
         assert solution.success
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gru_of_few_units_takes_the_fused_path_by_itself(dtype, monkeypatch):
+    calls = []
+    for name in ("newton_windows", "march"):
+        real = getattr(ElementSteps, name)
+        monkeypatch.setattr(
+            ElementSteps,
+            name,
+            lambda self, *args, real=real, name=name, **options: (
+                calls.append(name) or real(self, *args, **options)
+            ),
+        )
+    model = GRU.random(n_inputs=3, n_units=2, rng=0, dtype=dtype)
+    x = np.random.default_rng(1).standard_normal((60, 2, 3)).astype(dtype)
+    y0 = np.zeros((2, 2), dtype)
+    expected = seqsolve.deer(model, None, x, y0)
+    solution = seqsolve.deer(model, None, x, y0, backend="cupy")
+    assert calls == ["newton_windows"]
+    tolerance = 3e-6 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(solution.y.get(), expected.y, atol=tolerance)
+    bars, others = (seqsolve.vjp(s, np.ones_like(expected.y)) for s in (solution, expected))
+    for name, bar in others.params.items():
+        np.testing.assert_allclose(bars.params[name].get(), bar, rtol=1e3 * tolerance, atol=1e-3)
+    seqsolve.sequential(model, x, y0, backend="cupy")
+    assert calls == ["newton_windows", "march"]
+    seqsolve.deer(model, None, x, y0, backend="cupy", callback=lambda state: None)
+    large = GRU.random(n_inputs=3, n_units=8, rng=0, dtype=dtype)
+    seqsolve.deer(large, None, x[:9], np.zeros((2, 8), dtype), backend="cupy")
+    assert calls == ["newton_windows", "march"]
+    with pytest.raises(ValueError, match="n_inputs"):
+        seqsolve.deer(model, None, x[..., :2], y0, backend="cupy")

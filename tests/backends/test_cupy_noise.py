@@ -16,8 +16,10 @@ cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is no
 
 import seqsolve  # noqa: E402
 from seqsolve import likelihood_ratio as lr  # noqa: E402
-from seqsolve import random  # noqa: E402
+from seqsolve import random, training  # noqa: E402
+from seqsolve.backend import HalfProducts  # noqa: E402
 from seqsolve.models import GCN, MLP, Stack  # noqa: E402
+from seqsolve.models.layers import graph  # noqa: E402
 from seqsolve_cupy import layout, noise  # noqa: E402
 
 TABLES = {"normal": (2**32, np.uint32), "sign": (2, np.uint8)}
@@ -156,6 +158,46 @@ def test_gradients_are_those_of_numpy(name, dtype, kind, baseline, at, order):
                 np.testing.assert_allclose(b[key].get(), a[key], rtol=0, atol=scale)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_half_precision_products(dtype):
+    """Operands are rounded to half precision, sums and results are not."""
+    rng = np.random.default_rng(0)
+    backend = seqsolve.get_backend("cupy")
+    assert isinstance(backend, HalfProducts)
+    for m, k, n in ((1, 1, 1), (5, 3, 7), (4, 0, 2), (0, 3, 2), (64, 300, 33)):
+        a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n)))
+        a *= 300
+        expected = a.astype(np.float16).astype(np.float64) @ b.astype(np.float16).astype(np.float64)
+        for matrix in (
+            cupy.asarray(b),
+            cupy.asarray(np.ascontiguousarray(b.T)).T,
+            cupy.asarray(np.repeat(b, 2, axis=1))[:, ::2],
+        ):
+            got = backend.half_matmul(cupy.asarray(a), matrix)
+            assert got.dtype == dtype
+            assert got.shape == (m, n)
+            error = np.abs(got.get() - expected).max(initial=0)
+            assert error <= 1e-6 * 300 * max(1, k)
+
+
+@pytest.mark.parametrize("name", ["linear", "conv", "lstm"])
+def test_gradients_with_half_precision_products(name):
+    rng = np.random.default_rng(0)
+    model, x = PROBLEMS[name](rng, 3)
+    model = model.with_params(
+        [{n: a.astype("float32") for n, a in p.items()} for p in model.params]
+    )
+    x = x if x.dtype.kind == "i" else x.astype("float32")
+    target = np.zeros(model(x).shape, "float32")
+    found = [
+        lr.value_and_grad(model, lr.squared_error, lr.mixed(0.03, 4), x, target, backend=backend)
+        for backend in ("numpy", "cupy")
+    ]
+    for a, b in zip(*(estimate.grads for estimate in found), strict=True):
+        for key in a:
+            np.testing.assert_allclose(b[key].get(), a[key], rtol=0, atol=2e-3 * abs(a[key]).max())
+
+
 def test_training_stays_on_the_device():
     rng = np.random.default_rng(0)
     model = MLP.random((3, 8, 2), dtype="float32", rng=0)
@@ -179,8 +221,41 @@ def test_training_stays_on_the_device():
         np.testing.assert_allclose(b, a, rtol=0, atol=ORDER_OF_SUMS)
 
 
-def test_a_sparse_adjacency_of_scipy_is_refused_in_words():
-    model = GCN.random((2, 3, 2), sparse.eye_array(4), rng=0)
+def test_a_sparse_adjacency_of_scipy(monkeypatch):
+    """It is made dense if it is small."""
+    model = GCN.random((2, 3, 2), sparse.eye_array(4, format="csr"), rng=0)
     x, labels = np.ones((4, 2)), np.zeros(4, int)
-    with pytest.raises(TypeError, match=r"`adjacency` must be of cupy, .*got SciPy's"):
+    here, there = (
+        lr.value_and_grad(model, lr.cross_entropy, lr.Noise(0.1, 4), x, labels, backend=backend)
+        for backend in ("numpy", "cupy")
+    )
+    found = there.grads[0]["weight"].get()
+    np.testing.assert_allclose(found, here.grads[0]["weight"], rtol=1e-12)
+    monkeypatch.setattr(graph, "_MOST_DENSE", 3)
+    with pytest.raises(TypeError, match=r"`adjacency` must be of cupy, .*got SciPy's .* 4 nodes"):
         lr.value_and_grad(model, lr.cross_entropy, lr.Noise(0.1, 4), x, labels, backend="cupy")
+
+
+def test_a_training_run():
+    task = training.digits_mlp()
+    few = replace(task, train=training.Split(task.train.x[:96], task.train.labels[:96]))
+    runs = [training.fit(few, "lr-m", epochs=1, backend=name) for name in ("numpy", "cupy")]
+    assert abs(runs[0].epochs[0].loss - runs[1].epochs[0].loss) < 1e-2
+
+
+def test_estimates_run_on_the_device_of_their_arrays():
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("there is one device")
+    model = MLP.random((3, 4, 2), rng=0)
+    x, labels = np.ones((5, 3)), np.zeros(5, int)
+    what = lr.mixed(0.1, 4)
+    with cupy.cuda.Device(1):
+        there = [{k: cupy.asarray(v) for k, v in p.items()} for p in model.params]
+        data = cupy.asarray(x), cupy.asarray(labels)
+    moved = model.with_params(there)
+    for estimate in (
+        lr.value_and_grad(moved, lr.cross_entropy, what, *data),
+        lr.backpropagate(moved, lr.cross_entropy, *data),
+    ):
+        assert int(estimate.grads[0]["weight"].device) == 1
+    assert int(lr.perturb(data[0], what).device) == 1

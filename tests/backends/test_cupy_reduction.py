@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.emulation import marks
 
 import seqsolve
 from seqsolve.portable import PortableBackend
@@ -14,6 +15,8 @@ if not seqsolve.backend_status("cupy").available:
 import cupy
 
 from seqsolve_cupy import cyclic_reduction, wide
+
+pytestmark = marks()
 
 REFERENCE = PortableBackend("reference", np)
 TOLERANCE = {"float32": 1e-6, "complex64": 1e-6, "float64": 2e-13, "complex128": 2e-13}

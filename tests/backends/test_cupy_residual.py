@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from support.emulation import reason_not_to_emulate
+from support.emulation import marks, reason_not_to_emulate
 
 from seqsolve.portable import PortableBackend
 
-pytestmark = [pytest.mark.gpu] if reason_not_to_emulate() else []
+pytestmark = marks()
 cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is not installed")
 
 from seqsolve_cupy import layout, residual  # noqa: E402

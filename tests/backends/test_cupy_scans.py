@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 import pytest
-from support.emulation import reason_not_to_emulate
+from support.emulation import marks, reason_not_to_emulate
 
 from seqsolve_cupy.plans import (
     LARGEST,
@@ -23,7 +23,7 @@ from seqsolve_cupy.plans import (
     staged_memory,
 )
 
-pytestmark = [pytest.mark.gpu] if reason_not_to_emulate() else []
+pytestmark = marks()
 cupy = pytest.importorskip("cupy", reason=reason_not_to_emulate() or "CuPy is not installed")
 cuda_host = pytest.importorskip("cuda_host", reason="these tests set the emulation's scheduler")
 

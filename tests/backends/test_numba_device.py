@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
 import seqsolve
 from seqsolve.models import MultiHeadGRU
-from seqsolve.testing import check_backend
+from seqsolve.random import NoiseStream, add_noise, weigh_noise
 from seqsolve_numba import NumbaBackend, device
 
 
@@ -72,11 +73,6 @@ def cuda_backend():
 
 
 @pytest.mark.gpu
-def test_conformance_on_a_device():
-    check_backend(cuda_backend())
-
-
-@pytest.mark.gpu
 @pytest.mark.parametrize("n_batch", [1, 300])
 def test_a_device_computes_what_threads_compute(n_batch):
     backend = cuda_backend()
@@ -97,6 +93,35 @@ def test_a_device_computes_what_threads_compute(n_batch):
         assert solution.success
         assert type(solution.y).__module__.startswith("cupy")
         np.testing.assert_allclose(backend.to_numpy(solution.y), exact, 0, 5e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["normal", "sign"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_noise_has_the_same_bits_on_a_device(kind, dtype):
+    backend = cuda_backend()
+    stream = NoiseStream((2**64 - 1, 5), 7, kind, False, None)
+    rng = np.random.default_rng(1)
+    z, weights = rng.standard_normal((1, 5, 1025)), rng.standard_normal((6, 5))
+    z, weights, copies = z.astype(dtype), weights.astype(dtype), range(3, 9)
+    noisy = backend.add_noise(backend.asarray(z), 0.37, stream, copies)
+    expected = add_noise(np, z, 0.37, stream, copies)
+    np.testing.assert_array_equal(backend.to_numpy(noisy), expected)
+    got, expected = backend.xp.ones((5, 1025), dtype=dtype), np.ones((5, 1025), dtype)
+    backend.weigh_noise(backend.asarray(weights), stream, copies, got)
+    weigh_noise(np, weights, stream, copies, expected)
+    np.testing.assert_array_equal(backend.to_numpy(got), expected)
+
+
+@pytest.mark.gpu
+def test_small_grids_are_launched_without_a_warning():
+    backend = cuda_backend()
+    cell = MultiHeadGRU.random(1, 2, dtype="float32", rng=0).element_step()
+    x = backend.xp.ones((50, 1, 1), dtype="float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y0 = backend.xp.zeros((1, 2), dtype="float32")
+        assert seqsolve.deer(cell, None, x, y0, backend=backend).success
 
 
 @pytest.mark.gpu

@@ -88,11 +88,16 @@ def test_steps_compile_for_both_architectures(backend, compiler):
     backend.march(cell, x, y)
     backend.sweep_windows(cell, x, y, block_size=3, **options)
     backend.newton_windows(cell, x, y, guessed=True, scale=1.0, **options)
-    x, y = np.zeros((400, 1, 2), "float32"), np.zeros((401, 1, 2), "float32")
-    backend.sweep_windows(cell, x, y, block_size=3, **{**options, "window": 400})
+    # a few long sequences: many blocks share each
+    x, y = np.zeros((4000, 3, 2), "float32"), np.zeros((4001, 3, 2), "float32")
+    options["window"] = 4000
+    backend.sweep_windows(cell, x, y, block_size=3, **options)
+    backend.newton_windows(cell, x, y, guessed=True, scale=1.0, **options)
+    one_block = {"march", "sweeps", "newton"}
+    many_blocks = {"judge", "sweep", "scan", "update_all", "compose_all"}
     assert set(compiler.compiled) == {
         (name, architecture)
-        for name in ("march", "sweeps", "sweep", "judge", "newton")
+        for name in one_block | many_blocks
         for architecture in ((8, 0), (9, 0))
     }
     for ptx in compiler.compiled.values():

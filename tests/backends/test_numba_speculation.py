@@ -129,3 +129,30 @@ def test_compiled_sequences_are_those_of_the_oracle(threads, monkeypatch):
     y = seqsolve.sequential(cell, x, np.ones(1), backend="numba").y
     previous = np.concatenate([np.ones((1, 1)), y[:-1]])
     np.testing.assert_allclose(y, np.arctan(0.5 * previous + x), 1e-15, 1e-15)
+
+
+@fixed
+@given(
+    n_steps=st.integers(0, 9000),
+    n_pieces=st.integers(1, 9),
+    seed=st.integers(0, 99),
+    step=st.sampled_from([forgets, lambda y, x: y + x, lambda y, x: 3.9 * y * (1 - y) + 0 * x]),
+)
+def test_a_guess_has_residuals_at_its_joints_alone(n_steps, n_pieces, seed, step):
+    x, y = drive(seed, n_steps), np.full((n_steps + 1, 1, 1), np.nan)
+    y[0] = 0.3
+    joints = speculation.guess(Recurrence(step).advance, x, y, n_pieces)
+    size = (n_steps // n_pieces - 1) | 1
+    assert joints.size == (n_pieces if size >= 256 else 0)
+    if joints.size:
+        off = np.flatnonzero(y[1:] != step(y[:-1], x))
+        assert set(off) <= set(joints)
+        assert (np.diff(joints) == size).all()
+        assert step is not forgets or off.size == 0
+
+
+def test_nothing_is_known_of_a_guess_that_is_not_finite():
+    y = np.full((N_STEPS + 1, 1, 1), 0.3)
+    with np.errstate(all="ignore"):
+        joints = speculation.guess(Recurrence(lambda y, x: 2 * y + x).advance, drive(), y, 4)
+    assert joints.size == 0

@@ -267,6 +267,26 @@ class WeighsTheWrongNoise(MakesNoise):
         super().weigh_noise(weights, stream._replace(step=stream.step + 1), copies, out)
 
 
+class MultipliesHalves(Portable):
+    """Products of half precision without a fault."""
+
+    def half_matmul(self, a, b):
+        return self.rounded(a) @ self.rounded(b)
+
+    def rounded(self, a):
+        return a.astype(np.float16).astype(a.dtype)
+
+
+class DoesNotRoundOperands(MultipliesHalves):
+    def rounded(self, a):
+        return a
+
+
+class RoundsProductsToHalf(MultipliesHalves):
+    def half_matmul(self, a, b):
+        return self.rounded(super().half_matmul(a, b))
+
+
 #: Each fault with the cases among which it must be found.
 FAULTS = {
     WrongSign: "linear_recurrence-diagonal",
@@ -305,6 +325,8 @@ FAULTS = {
     ForgetsTheFirstCopy: "likelihood_ratio-noise",
     ForgetsTheTable: "likelihood_ratio-noise",
     WeighsTheWrongNoise: "likelihood_ratio-estimates",
+    DoesNotRoundOperands: "likelihood_ratio-half-products",
+    RoundsProductsToHalf: "likelihood_ratio-half-products",
 }
 
 
@@ -337,6 +359,10 @@ def test_faults_show_in_the_solvers_too(fault):
 
 def test_noise_kernels_without_a_fault_pass():
     check_backend(MakesNoise(), cases("likelihood_ratio"))
+
+
+def test_half_precision_products_without_a_fault_pass():
+    check_backend(MultipliesHalves(), cases("likelihood_ratio-half"))
 
 
 def test_a_failure_says_what_was_expected_and_what_came():

@@ -148,6 +148,11 @@ ROWS = {
         TypeError,
         "`cotangent` must be real, as the trajectory is; got complex128",
     ),
+    "cotangent NaN": (
+        gradient(np.full((6, 3), np.nan)),
+        ValueError,
+        "`cotangent` must be finite; got NaN or infinity",
+    ),
     "cotangent of strings": (
         gradient([["a"] * 3] * 6),
         TypeError,

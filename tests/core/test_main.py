@@ -67,7 +67,7 @@ def test_listing_gives_the_reason_of_an_unavailable_backend(capsys):
 def test_listing_says_how_to_install_a_missing_extra(monkeypatch, capsys):
     monkeypatch.setattr("seqsolve.__main__.find_spec", lambda name: None)
     assert main([]) == 0
-    assert row_of(lines_of(capsys), "progress")[2] == 'pip install ".[progress]"'
+    assert row_of(lines_of(capsys), "progress")[2] == 'pip install "seqsolve[progress]"'
 
 
 def test_listing_shows_what_backends_say_of_themselves(monkeypatch, capsys):

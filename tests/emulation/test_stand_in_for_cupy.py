@@ -239,3 +239,15 @@ def test_source_that_does_not_compile():
     assert "kernel.cu:1" in str(caught.value)
     with pytest.raises(cupy.cuda.driver.CUDADriverError, match="named symbol not found"):
         cupy.RawModule(code=ADD_ONE).get_function("k")
+
+
+def test_it_is_compared_with_cupy_name_by_name():
+    from support import cupy_interface
+
+    names = cupy_interface.interface()
+    assert {"asarray", "cuda.Stream.synchronize", "linalg.solve", "ndarray.T"} <= set(names)
+    assert cupy_interface.mismatches(names) == []
+    planted = {"cuda.nothing": None, "asarray": ["a", "nothing"]}
+    missing, unknown = cupy_interface.mismatches(planted)
+    assert "takes no argument named nothing" in missing
+    assert unknown == "cupy.cuda.nothing does not exist"

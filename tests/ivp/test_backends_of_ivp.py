@@ -105,6 +105,69 @@ def test_algebraic_equations():
     np.testing.assert_allclose(result.y.get()[:, -1], [np.sin(1), np.cos(1)], rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["RK23", "RK45", "DOP853", "RK4"])
+def test_states_of_a_batch_stay_on_the_device(method, monkeypatch):
+    """What travels in a round are sizes of steps and errors: a number for each trajectory."""
+    n, m, moved_bytes = 40, 30, []
+    kind = type(seqsolve.get_backend("loopback"))
+    up, down = kind.asarray, loopback.Array.get
+
+    def asarray(self, a, dtype=None):
+        if not isinstance(a, loopback.Array):
+            moved_bytes.append(np.asarray(a).nbytes)
+        return up(self, a, dtype)
+
+    def get(self):
+        moved_bytes.append(self.nbytes)
+        return down(self)
+
+    y0 = loopback.asarray(np.random.default_rng(0).standard_normal((n, m)))
+    W = loopback.asarray(np.eye(n, k=1) - 0.5 * np.eye(n))
+    times = np.linspace(0, 3, 4)
+    options = {"t_eval": times, "args": (W,), "rtol": 1e-6, "atol": 1e-9}
+    monkeypatch.setattr(kind, "asarray", asarray)
+    monkeypatch.setattr(loopback.Array, "get", get)
+    result = solve_ivp(weighted, (0, 3), y0, method, **options)
+    monkeypatch.undo()
+    assert result.success.all()
+    states = n * m * 8
+    # The initial states come down once, for their checks, and three points are tried.
+    assert sum(size >= states for size in moved_bytes) <= 2
+    small = sum(size for size in moved_bytes if size < states)
+    assert small < (result.n_sequential + 10) * 10 * m * 8
+    assert len(moved_bytes) < 9 * result.n_sequential + 60
+    here = solve_ivp(weighted, (0, 3), y0.get(), method, **{**options, "args": (W.get(),)})
+    np.testing.assert_allclose(result.y.get(), here.y, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.skipif(
+    not seqsolve.backend_status("cupy").available, reason="neither CuPy nor its emulation"
+)
+@pytest.mark.parametrize("method", ["RK45", "DOP853", "RK4"])
+def test_batches_on_cupy(method):
+    rng = np.random.default_rng(0)
+    y0, rate, times = rng.uniform(0.5, 1, (2, 3)), rng.uniform(0.5, 2, 3), np.linspace(0, 2, 5)
+    options = {"rtol": 1e-6, "atol": 1e-9, "t_eval": times}
+
+    def ground(t, y, rate, gain, force):
+        return y[1] + 0.4
+
+    ground.terminal = True
+    force = Signal(SAMPLES, np.cos(SAMPLES))
+    for events in (None, ground):
+        here, there = (
+            solve_ivp(
+                forced, (0, 2), y0, method, args=(Batched(rate), 0.2, force), events=events,
+                backend=backend, dense_output=True, **options,
+            )
+            for backend in ("numpy", "cupy")
+        )  # fmt: skip
+        got = seqsolve.get_backend("cupy").to_numpy(there.y)
+        np.testing.assert_allclose(got, here.y, rtol=1e-8)
+        np.testing.assert_allclose(there.sol(0.3), here.sol(0.3), rtol=1e-8)
+        np.testing.assert_allclose(there.trajectory.y, here.trajectory.y, rtol=1e-6)
+
+
 def test_bad_input():
     with pytest.raises(TypeError, match="`backend` must be a backend's name"):
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], backend=3)

@@ -11,6 +11,7 @@ from support.odes import lotka_volterra, pendulum, van_der_pol
 from seqsolve import ConvergenceWarning, solve_ivp
 from seqsolve.ivp import METHODS, Batched, Signal, vjp
 from seqsolve.ivp._arguments import Arguments
+from seqsolve.ivp._batch import integrate_batch
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
 TIMES = np.linspace(0, 5, 11)
@@ -112,6 +113,38 @@ def test_functions_that_do_not_broadcast():
     for i, (y, rate) in enumerate(((1.0, 1.0), (2.0, 3.0))):
         exact = 2 * math.atan(math.tan(y / 2) * math.exp(-rate))
         assert result.y[0, 1, i] == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+def test_large_meshes_are_not_kept_but_made_again(method, monkeypatch, rng):
+    """Also of trajectories that an event ends, and of one that fails."""
+
+    def far(t, y):
+        return np.abs(y[0]) - 10
+
+    far.terminal = True
+    y0, calls = np.array([[0.5, 2.0, -1.0, 0.1, 3.0]]), []
+
+    def fun(t, y):
+        calls.append(t)
+        return np.where(y > 2.9, y**2, y - 0.1)
+
+    options = {"events": far, "t_eval": [1.0, 2.0], "rtol": 1e-6}
+    kept = solve_ivp(fun, (0, 3), y0, method, **options)
+    monkeypatch.setattr(integrate_batch, "__kwdefaults__", {"most": 100, "until": None})
+    result = solve_ivp(fun, (0, 3), y0, method, **options)
+    for a, b in ((result.y, kept.y), (result.nfev, kept.nfev), (result.status, kept.status)):
+        np.testing.assert_array_equal(a, b)
+    calls.clear()
+    for name in ("t", "y", "lane"):
+        a, b = (getattr(r.trajectory, name) for r in (result, kept))
+        np.testing.assert_array_equal(a, b)
+    assert calls
+    calls.clear()
+    assert result.trajectory.t.size
+    assert not calls
+    g = np.ones_like(kept.y)
+    np.testing.assert_array_equal(vjp(result, g).y0, vjp(kept, g).y0)
 
 
 def test_each_trajectory_says_whether_it_succeeded():

@@ -11,6 +11,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 sys.path.append(str(Path(__file__).parent / "emulation"))  # an installed CuPy comes first
 
@@ -18,8 +20,13 @@ import cuda_host
 import cupy
 import numpy as np
 
+import seqsolve
 from seqsolve import random
 from seqsolve_cupy import cyclic_reduction, residual, scans
+from seqsolve_cupy.element import newton
+from seqsolve_cupy.element.evaluate import BoundElementStep
+from seqsolve_cupy.element.march import march
+from seqsolve_cupy.element.program import Program, Programs
 from seqsolve_cupy.noise import add_noise, weigh_noise
 from seqsolve_cupy.plans import Tiles, Walk, Wide
 
@@ -119,9 +126,84 @@ def run_noise(kind: str, dtype: str) -> None:
     np.testing.assert_array_equal(out.get(), total)
 
 
+def rotating(y_prev, x, params, y_out):
+    (W,) = params
+    for i in range(2):
+        total = x[i]
+        for j in range(2):
+            total += W[i, j] * y_prev[j]
+        y_out[i] = total / (1.0 + total * total)
+
+
+def rotating_jac(y_prev, x, params, jac_out):
+    (W,) = params
+    for i in range(2):
+        total = x[i]
+        for j in range(2):
+            total += W[i, j] * y_prev[j]
+        for j in range(2):
+            jac_out[i, j] = (1.0 - total * total) / (1.0 + total * total) ** 2 * W[i, j]
+
+
+def element_step(dtype: np.dtype, n_batch: int) -> tuple[Any, ...]:
+    """Return a step, its program, input and trajectory."""
+    rng = np.random.default_rng(2)
+    W = 0.6 * noise(rng, (2, 2), dtype)
+    cell = seqsolve.element_step(rotating, rotating_jac, n_state=2, params={"W": W.astype(dtype)})
+    x, y0 = noise(rng, (300, n_batch, 2), dtype), noise(rng, (n_batch, 2), dtype)
+    y, state = np.empty((301, n_batch, 2)), y0.astype(float)
+    for t in range(301):
+        y[t] = state
+        if t < 300:
+            state = cell(state, x[t])
+    moved = cell.with_params({"W": cupy.asarray(W)})
+    return moved, Program(moved, cupy.asarray(x), dtype), cupy.asarray(x), y
+
+
+def run_element_newton(dtype: np.dtype, n_batch: int) -> None:
+    step, program, x, expected = element_step(dtype, n_batch)
+    y = cupy.zeros(expected.shape, dtype=dtype)
+    y[0] = cupy.asarray(expected[0].astype(dtype))
+    tolerance = TOLERANCE[dtype.name]
+    plan = newton.Plan(1 if n_batch == 1 else 2, 32)
+    with mock.patch.object(newton, "plan", return_value=plan):
+        outcome = newton.newton_windows(
+            program,
+            x,
+            step.params,
+            y,
+            guessed=False,
+            rtol=0.1 * tolerance,
+            atol=cupy.full(2, 0.1 * tolerance),
+            maxiter=30,
+            scale=1.0,
+            window=200,
+        )
+    assert outcome.converged.tolist() == [300] * n_batch, outcome
+    check(y, expected, ("element_newton", n_batch))
+
+
+def run_element_step(dtype: np.dtype, n_batch: int) -> None:
+    step, program, x, expected = element_step(dtype, n_batch)
+    y = cupy.zeros(expected.shape, dtype=dtype)
+    y[0] = cupy.asarray(expected[0].astype(dtype))
+    march(program, x, step.params, y)
+    check(y, expected, ("element_march", n_batch))
+    bound = BoundElementStep(step, x, Programs())
+    fy, complete = bound.linearize(cupy.asarray(expected[:-1].astype(dtype)))
+    check(fy, expected[1:], ("element_evaluate", n_batch))
+    host = seqsolve.element_step(
+        rotating, rotating_jac, n_state=2, params={"W": step.params["W"].get().astype(float)}
+    )
+    check(complete(), host.jac(expected[:-1], x.get().astype(float)), ("Jacobian", n_batch))
+
+
 def main() -> None:
-    """Run the grid with a few seeds of the emulation's scheduler."""
-    for seed in range(2):
+    """Run the grid, emulated with a few seeds of the scheduler."""
+    emulated = hasattr(cupy, "is_emulated")
+    if not emulated:
+        cupy.cuda.set_allocator(None)  # no pool hides a write beside an array
+    for seed in range(2 if emulated else 1):
         with cuda_host.schedule(seed=seed, resident=2 + 2 * seed, shuffle=bool(seed % 2)):
             for case in SCANS:
                 run_scans(*case)
@@ -131,6 +213,9 @@ def main() -> None:
                 run_residual_test(dtype)
             run_noise("normal", "float32")
             run_noise("sign", "float64")
+            for dtype, n_batch in (("float32", 1), ("float64", 3)):
+                run_element_newton(np.dtype(dtype), n_batch)
+                run_element_step(np.dtype(dtype), n_batch)
     print("every kernel equals its loop")
 
 

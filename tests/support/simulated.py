@@ -18,6 +18,7 @@ from seqsolve.models import MultiHeadGRU
 from seqsolve.testing import check_backend, conformance_cases
 from seqsolve_numba import CudaBackend
 from seqsolve_numba.gpu import launch, linear
+from seqsolve_numba.gpu import newton as newton_kernels
 
 
 def conformance(part, n_parts):
@@ -59,9 +60,53 @@ def problem(n_steps, n_batch, seed):
     return cell, rng.standard_normal(shape), rng.standard_normal(shape[1:]), rng
 
 
-def newton(backend="numba"):
+def newton():
+    """Iterate on devices that give a sequence one block, or many."""
+    one_block()
+    many_blocks()
+    repeatable()
+    with device(16, 100, 100) as backend:
+        check_backend(backend, [c for c in conformance_cases() if "element-steps-deer" in c.name])
+
+
+def one_block(_=None):
+    """Iterate with a block for each sequence."""
+    with device(4, 1) as backend:
+        iterate(backend)
+
+
+def many_blocks(_=None):
+    """Iterate with more blocks for a sequence than a block has threads, and with fewer."""
+    for team in (2, 8):
+        with device(team, 100) as backend:
+            iterate(backend)
+
+
+def repeatable():
+    """Get the same bits in every run, although threads take turns in another order."""
+    cell, x, y0, rng = problem(90, 2, 0)
+    start = np.concatenate([y0[None], rng.standard_normal(x.shape)])
+    options = {"rtol": 0.0, "atol": np.full(2, 1e-9), "maxiter": 9, "window": 60, "scale": 0.9}
+    A, b = 0.5 * rng.standard_normal((90, 1, 2, 2)), rng.standard_normal((90, 1, 2))
+    for n_multiprocessors in (1, 100):
+        bits = set()
+        with device(4, n_multiprocessors) as backend:
+            for _ in range(3):
+                y = start.copy()
+                outcome = backend.newton_windows(cell, x, y, guessed=True, **options)
+                z = seqsolve.linear_recurrence(A, b, y0[:1], backend=backend)
+                bits.add((y.tobytes(), z.tobytes(), *(a.tobytes() for a in outcome)))
+        assert len(bits) == 1
+
+
+def iterate(backend):
     """Iterate as the core does, with any number of steps for each thread and any guess."""
-    for n_steps, window, maxiter, guessed in ((37, 37, 9, 0), (26, 7, 9, 1), (30, 30, 2, 1)):
+    for n_steps, window, maxiter, guessed, atol in (
+        (37, 37, 9, 0, None),
+        (26, 7, 9, 1, None),
+        (30, 30, 2, 1, None),
+        (40, 40, 9, 1, 0.3),
+    ):
         cell, x, y0, rng = problem(n_steps, 1, n_steps)
         guess = rng.standard_normal(x.shape) if guessed else None
         options = {
@@ -69,6 +114,7 @@ def newton(backend="numba"):
             "maxiter": maxiter,
             "initial_guess": guess,
             "damping": 0.1,
+            "atol": atol,
             "on_failure": "return",
         }
         ours, core = (
@@ -86,6 +132,7 @@ def newton(backend="numba"):
 def device(team=8, n_multiprocessors=2, n_resident=1000):
     """Simulate another device; kernels are made anew for it."""
     with (
+        mock.patch.object(newton_kernels, "SPAN", 2),
         mock.patch.object(launch, "TEAM", team),
         mock.patch.object(launch, "n_multiprocessors", return_value=n_multiprocessors),
         mock.patch.object(launch, "n_resident", return_value=n_resident),
@@ -162,8 +209,9 @@ def gru():
     rng = np.random.default_rng(1)
     x, y0 = rng.standard_normal((21, 2, 2)).astype("float32"), np.zeros((2, 4), "float32")
     exact = seqsolve.sequential(cell, x, y0).y
-    for window in (1, 21):
-        solution = seqsolve.deer(cell, None, x, y0, backend="numba", window=window)
+    for window, n_multiprocessors in ((1, 1), (21, 1), (21, 100)):
+        with device(2, n_multiprocessors) as backend:
+            solution = seqsolve.deer(cell, None, x, y0, backend=backend, window=window)
         assert solution.success
         assert solution.y.dtype == np.float32
         np.testing.assert_allclose(solution.y, exact, 0, 2e-5)
@@ -209,12 +257,61 @@ BARRIERS = (
     "cuda.syncthreads()\n                if swept and led",
 )
 
+NEWTON_BARRIERS = (
+    "cuda.syncthreads()\n                if thread == 0",
+    "cuda.syncthreads()\n                for i in",
+    "cuda.syncthreads()\n            if phase != TAIL",
+    "cuda.syncthreads()\n            if (thread + 1)",
+    "cuda.syncthreads()\n            if thread == 0:\n                carry",
+    "cuda.syncthreads()\n        if thread == 0:\n            carry",
+)
+
 #: What is wrong with a kernel: its module, the function that builds it, what it says and what it
 #: should not say, and the check that must fail.
 FAULTS = (
-    ("newton", "_build", "carry(ends, products, (front - base) // length, column)", "pass", newton),
-    ("newton", "_compose", "product[i, m] = column[i]", "pass", newton),
-    ("newton", "_passes", "return largest, passed", "return 0.0, True", newton),
+    ("newton", "_one_block", "chunk + 1, team", "chunk, team", one_block),
+    ("newton", "_one_block", "calm)", "0.0)", one_block),
+    ("newton", "_one_block", NEWTON_BARRIERS[0], "pass\n                if thread == 0", one_block),
+    ("newton", "_one_block", NEWTON_BARRIERS[1], "pass\n                for i in", one_block),
+    ("newton", "_one_block", NEWTON_BARRIERS[2], "pass\n            if phase != TAIL", one_block),
+    ("newton", "_compose", "y[begin + low, k, i]", "y[begin + low - 1, k, i]", many_blocks),
+    ("newton", "_compose", "(size - base + n_chunks - 1)", "(size - base)", many_blocks),
+    ("newton", "_compose", "thread - reach, thread", "thread - 1, thread", many_blocks),
+    ("newton", "_compose", NEWTON_BARRIERS[3], "if (thread + 1)", many_blocks),
+    ("newton", "_scan", "chunk % team + 1", "chunk % team", many_blocks),
+    ("newton", "_scan", "starts[k, block + 1, i]", "starts[k, block, i]", many_blocks),
+    ("newton", "_scan", "ends[0, i] = ends[team, i]", "pass", many_blocks),
+    ("newton", "_scan", "carry(ends, products, 0, ", "carry(ends, products, 1, ", many_blocks),
+    ("newton", "_scan", NEWTON_BARRIERS[4], "if thread == 0:\n                carry", many_blocks),
+    ("newton", "_update", "block > chunk // team", "False", many_blocks),
+    ("newton", "_update", "block * team + 1, 0", "block * team, 0", many_blocks),
+    ("newton", "_update", "max(low, front), min(", "low, min(", many_blocks),
+    ("newton", "_update", "vectors[k, c, 2, i] if", "y[begin + low, k, i] if", many_blocks),
+    ("newton", "_update", NEWTON_BARRIERS[5], "if thread == 0:\n            carry", many_blocks),
+    ("newton", "_fill", "row + 1 + thread", "row + 2 + thread", many_blocks),
+    ("iterations", "examine", "max(peaks[k, 0], peaks[k, 1])", "peaks[k, 0]", one_block),
+    ("iterations", "examine", "= front + 1", "= front + 2", one_block),
+    (
+        "chunks",
+        "compose_chunk",
+        "if p > front:\n                    row",
+        "if False:\n                    row",
+        one_block,
+    ),
+    ("chunks", "compose_chunk", "front == size and not passed", "not passed", one_block),
+    ("chunks", "update_chunk", "state[i] = old", "state[i] = total", many_blocks),
+    ("newton", "_scan", "calm[k, c] if", "0.0 if", many_blocks),
+    ("newton", "_scan", "max(peak, block_peaks[k, b])", "peak", many_blocks),
+    (
+        "newton",
+        "_compose",
+        "min(heads[thread], heads[thread - reach])",
+        "heads[thread]",
+        many_blocks,
+    ),
+    ("newton", "_compose", "max(tops[thread], tops[thread - reach])", "tops[thread]", many_blocks),
+    ("chunks", "combine_maps", "ends[left + 1, low + j]", "ends[left + 1, i]", many_blocks),
+    ("chunks", "_append", "product[i, m] = column[i]", "pass", one_block),
     ("positions", "test_change", "return largest, passed", "return 0.0, True", family),
     ("positions", "evaluate_step", "argument(x, t, k)", "argument(x, max(t - 1, 0), k)", family),
     ("sweeps", "_sweep_blocks", "low + inner, size", "low + inner - 1, size", family),

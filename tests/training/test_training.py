@@ -146,8 +146,9 @@ def test_recurrent_networks_learn_texts(tmp_path, cell):
         ]
         rows = [f'"{label + 1}","{text}",""' for label, text in zip(labels, words, strict=True)]
         (tmp_path / f"ag_news_{split}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    task = tasks._news(f"small {cell}", tmp_path, cell=cell, copies=16, n_steps=8, n_embedding=8)
-    task = replace(task, batch_size=20, learning_rate=0.02)
+    task = tasks.ag_news(tmp_path, cell=cell, n_steps=8, n_embedding=8)
+    assert task.name == f"ag-news-{cell}"
+    task = replace(task, batch_size=20, learning_rate=0.02, copies=16)
     before = task.model(0)
     run = training.fit(task, "lr-m")
     assert run.accuracy > 0.75
@@ -266,11 +267,17 @@ def test_runs_survive_a_file(runs, tmp_path):
 
 
 def test_the_table_has_a_row_for_each_run(runs):
-    lines = training.as_table([runs["bp"], runs["lr-m"]]).splitlines()
+    shorter = replace(runs["bp"], epochs=runs["bp"].epochs[:1])
+    text = training.as_table([runs["bp"], shorter, runs["lr-m"]])
+    n = len(runs["bp"].epochs)
+    titles, tables = text.split("\n\n")[::2], text.split("\n\n")[1::2]
+    assert titles == [f"**{runs['bp'].task}, {n} epochs**", f"**{runs['bp'].task}, 1 epoch**"]
+    lines = tables[0].splitlines()
     assert len(lines) == 4
+    assert len(tables[1].splitlines()) == 3
     assert len({line.count("|") for line in lines}) == 1
     assert f"| {100 * runs['bp'].accuracy:.1f} |" in lines[2]
-    assert " / ".join(map(str, runs["lr-m"].copies)) in lines[3]
+    assert " ".join(map(str, runs["lr-m"].copies)) in lines[3]
 
 
 def test_the_picture_shows_every_run(runs, tmp_path):
@@ -291,7 +298,8 @@ def test_the_command_line_trains_writes_and_draws(tmp_path, capsys):
     written = ["--output", str(file), "--plot", str(picture)]
     assert command_line.main([*arguments, *written]) == 0
     out = capsys.readouterr().out
-    assert "| digits-mlp | bp |" in out
+    assert "**digits-mlp, 1 epoch**" in out
+    assert "| bp |" in out
     assert "digits-mlp lr-m: loss" in out
     runs, origin = training.load_runs(file)
     assert [run.method for run in runs] == ["bp", "lr-m", "lr-m"]

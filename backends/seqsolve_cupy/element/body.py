@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from seqsolve_cupy.element.expressions import Expressions, Value, variable
+from seqsolve_cupy.element.calls import Calls
+from seqsolve_cupy.element.expressions import Value, variable
 from seqsolve_cupy.element.source import Source
 from seqsolve_cupy.element.types import INT, NONE, Kind, Nothing, Number, Static, Tuple, Type, View
 from seqsolve_cupy.element.types import join as joined
@@ -31,7 +32,7 @@ class _Loop:
     rounds: list[frozenset[str]] = field(default_factory=list)
 
 
-class Body(Expressions):
+class Body(Calls):
     """One function.
 
     The types of variables are found by translating again until none widens.
@@ -165,7 +166,9 @@ class Body(Expressions):
             parts = [
                 Value(k, self._as(node, item, k)) for item, k in zip(items, kind.items, strict=True)
             ]
-            return f"[&] {{ const auto whole = {value.code}; return {self._tuple(parts).code}; }}()"
+            return (
+                f"[&] {{ const auto whole = {value.code}; return {self.tuple_of(parts).code}; }}()"
+            )
         return value.code
 
     def _Assign(self, node: ast.Assign) -> None:

@@ -108,10 +108,10 @@ class CudaBackend(PortableBackend):
     ) -> int:
         """Return 1 where the sequences alone fill the device, else some steps for each thread."""
         launch, newton = _kernels().launch, _kernels().newton
-        fills = n_batch >= launch.n_resident()
-        if fills or not newton.fits(step.n_state, n_jacobian // step.n_state):
+        width = n_jacobian // step.n_state
+        if n_batch >= launch.n_resident() or not newton.fits(step.n_state, width):
             return 1
-        window: int = max(1, min(n_steps, 8 * launch.TEAM))
+        window: int = newton.default_window(step.n_state, width, n_batch, n_steps)
         return window
 
     def fuses(self, step: Any, dtype: Any) -> bool:
@@ -136,7 +136,7 @@ class CudaBackend(PortableBackend):
         scale: float,
         window: int,
     ) -> FusedOutcome:
-        """Solve one window after the other by Newton's method, a block for each sequence."""
+        """Solve one window after the other by Newton's method: a block for each, or many."""
         outcome: FusedOutcome = self._run(
             _kernels().newton.newton_windows,
             step,
@@ -164,7 +164,7 @@ class CudaBackend(PortableBackend):
         window: int,
         block_size: int,
     ) -> FusedOutcome:
-        """Solve one window after the other by Jacobi sweeps, a block for each sequence."""
+        """Solve one window after the other by Jacobi sweeps: a block for each sequence, or many."""
         outcome: FusedOutcome = self._run(
             _kernels().sweeps.sweep_windows,
             step,

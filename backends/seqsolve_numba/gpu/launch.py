@@ -158,8 +158,17 @@ def n_resident() -> int:
     """Return how many threads the device runs at the same time."""
     if simulated():
         return 16
-    device = cuda.get_current_device()
-    return int(device.MULTIPROCESSOR_COUNT * device.MAX_THREADS_PER_MULTI_PROCESSOR)
+    import cupy
+
+    return _n_resident(cupy.cuda.Device().id)
+
+
+@functools.cache
+def _n_resident(device: int) -> int:
+    import cupy
+
+    attributes = cupy.cuda.Device(device).attributes  # Numba's name of the second has changed
+    return int(attributes["MultiProcessorCount"] * attributes["MaxThreadsPerMultiProcessor"])
 
 
 def blocks_each(n_batch: int, most: int) -> int:

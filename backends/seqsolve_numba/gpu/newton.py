@@ -1,22 +1,41 @@
 # mypy: disable-error-code="attr-defined,no-untyped-call"
-"""Newton's method on the device, fused: a block for each sequence, no array of Jacobians.
+"""Newton's method on the device, fused: no array of Jacobians.
 
-The threads of a block share a window: each takes consecutive steps. In an
-iteration each tests its steps and composes their linear maps; one thread goes
-from thread to thread with the increments; then each updates its steps from
-the increment before them.
+Threads share a window: each takes consecutive steps. In an iteration each
+tests its steps and composes their linear maps; then the increments are taken
+from thread to thread; then each updates its steps from the increment before
+them. One block for each sequence makes all iterations in one launch. Where
+sequences are few, many blocks share a window: an iteration is three launches,
+the maps of a block are composed too, and one block takes the increments from
+block to block.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 
 from seqsolve.backend import FusedOutcome
 from seqsolve_numba.gpu import launch
+from seqsolve_numba.gpu.chunks import carry_increments, combine_maps, compose_chunk, update_chunk
+from seqsolve_numba.gpu.iterations import (
+    BASE,
+    BEGIN,
+    COLUMNS,
+    DONE,
+    FRONT,
+    PHASE,
+    SIZE,
+    TAIL,
+    UPDATE,
+    examine,
+)
 from seqsolve_numba.gpu.program import Array, Program
+
+#: Steps that a thread takes at least, where many blocks share a window.
+SPAN = 8
 
 
 def newton_windows(
@@ -34,61 +53,131 @@ def newton_windows(
     window: int,
 ) -> FusedOutcome:
     """Solve window after window, as the backend contract says."""
-    n_batch, number = y.shape[1], program.number
+    xp, n_batch, number = backend.xp, y.shape[1], program.number
     if not fits(program.n_state, program.width):
         raise ValueError(
             f"`window` must be 1 on a CUDA device where a step's Jacobian is as large as that of "
             f"{program.n_state} states with {program.width} entries in a row: it does not fit in "
             f"the shared memory of a block; got {window}."
         )
-    limit = np.finfo(number).max ** 0.5
-    report = launch.Report(backend, y, window, min(maxiter, window) + 1)
-    launch.run(
-        program.kernel("newton", _build),
-        n_batch,
-        _team(program),
-        *(x, params, y, guessed, number(rtol), backend.asarray(atol, dtype=str(y.dtype))),
-        *(min(maxiter, window), number(scale), number(limit), window, *report.arrays),
+    maxiter = min(maxiter, window)
+    report = launch.Report(backend, y, window, maxiter + 1)
+    if not y[1:].size:
+        return report.outcome()
+    progress = (
+        xp.zeros((n_batch, COLUMNS), dtype="int64"),
+        xp.zeros(n_batch, dtype="int64"),
+        xp.zeros((n_batch, 2), dtype="float64"),
     )
+    left = xp.full(1, n_batch, dtype="int64")
+    test = (number(rtol), backend.asarray(atol, dtype=str(y.dtype)), number(scale))
+    limit = number(np.finfo(number).max ** 0.5)
+    judge = (len(y) - 1, maxiter, window, *progress, left, *report.arrays)
+    team = _team(program.n_state, program.width)
+    n_blocks = _blocks_each(program.n_state, program.width, n_batch, min(window, len(y) - 1))
+    if n_blocks == 1:
+        kernel = program.kernel("newton", _one_block)
+        launch.run(kernel, n_batch, team, x, params, y, guessed, *test, limit, *judge)
+        return report.outcome()
+    maps = _Maps.empty(xp, program, n_batch, n_blocks)
+    grid = (n_batch, n_blocks)
+    scan, update, compose = (
+        program.kernel(name, build)
+        for name, build in (("scan", _scan), ("update", _update), ("compose", _compose))
+    )
+    launches = (
+        launch.ready(scan, n_batch, team, *judge, *maps),
+        launch.ready(update, grid, team, x, params, y, guessed, test[2], limit, *progress, *maps),
+        launch.ready(compose, grid, team, x, params, y, *test, *progress, *maps),
+    )
+    launch.rounds(backend, launches, left)
     return report.outcome()
 
 
 def fits(n_state: int, width: int) -> bool:
     """Return whether a step's linear map fits in shared memory."""
-    return 8 * n_state * (width + 1) <= launch.SHARED
+    return 8 * (n_state * (width + 2) + 2) <= launch.SHARED
 
 
-def _team(program: Program) -> int:
-    return launch.team(8 * program.n_state * (program.width + 1))
+def default_window(n_state: int, width: int, n_batch: int, n_steps: int) -> int:
+    """Return how many steps give the threads of all blocks that share a sequence enough to do."""
+    n_blocks = _blocks_each(n_state, width, n_batch, n_steps)
+    return max(1, min(n_steps, n_blocks * _steps_of_block(n_state, width)))
 
 
-def _build(program: Program) -> Any:
-    n, width, number, team = program.n_state, program.width, program.number, _team(program)
-    evaluate, compose = _evaluate(program), _compose(program)
-    row, passes, carry = _row(program), _passes(program), _carry(program)
-    jac_shape = program.jac_shape
+def _blocks_each(n_state: int, width: int, n_batch: int, n_steps: int) -> int:
+    """Return how many blocks share a sequence: one where sequences are enough."""
+    if n_batch >= launch.n_multiprocessors():
+        return 1
+    return launch.blocks_each(n_batch, -(-n_steps // _steps_of_block(n_state, width)))
+
+
+def _steps_of_block(n_state: int, width: int) -> int:
+    """Return how many steps a block takes at least; maps then need no more room than they."""
+    return _team(n_state, width) * max(SPAN, width)
+
+
+def _team(n_state: int, width: int) -> int:
+    return launch.team(8 * (n_state * (width + 1) + 2), 8 * n_state)
+
+
+class _Maps(NamedTuple):
+    """Linear maps, in double precision, while many blocks share a sequence.
+
+    Parameters
+    ----------
+    vectors : array, shape (n_batch, n_chunks, 3, n_state)
+        Of each chunk: the increment at its end, that from the front on, and
+        the old value before it.
+    products : array, shape (n_batch, n_chunks, n_state, width)
+        Its matrices, multiplied.
+    calm : array, shape (n_batch, n_chunks)
+        Its largest residual before its first failure.
+    block_ends, block_products, block_peaks : array
+        Of each block: the map of all its chunks, and their largest residual.
+    starts : array, shape (n_batch, n_blocks + 1, n_state)
+        The increments before each block.
+    """
+
+    vectors: Array
+    products: Array
+    calm: Array
+    block_ends: Array
+    block_products: Array
+    block_peaks: Array
+    starts: Array
+
+    @staticmethod
+    def empty(xp: Any, program: Program, n_batch: int, n_blocks: int) -> _Maps:
+        n, width, _, team = _sizes(program)
+        n_chunks = n_blocks * team
+        shapes = (
+            (n_chunks, 3, n),
+            (n_chunks, n, width),
+            (n_chunks,),
+            (n_blocks, n),
+            (n_blocks, n, width),
+            (n_blocks,),
+            (n_blocks + 1, n),
+        )
+        return _Maps(*(xp.empty((n_batch, *shape), dtype="float64") for shape in shapes))
+
+
+def _one_block(program: Program) -> Any:
+    """Return the kernel of all iterations, a block for each sequence."""
+    n, width, number, team = _sizes(program)
+    increments, matrices = (team + 1, n), (team, n, width)
+    judge, fill = _decide(), _fill(n)
+    compose, update = compose_chunk(program), update_chunk(program)
+    carry, jac_shape = carry_increments(n, width), program.jac_shape
 
     def newton(
-        x: Any,
-        params: Any,
-        y: Any,
-        guessed: bool,
-        rtol: Any,
-        atol: Any,
-        maxiter: int,
-        scale: Any,
-        limit: Any,
-        window: int,
-        converged: Any,
-        stuck: Any,
-        nit: Any,
-        residual: Any,
-        trace: Any,
-    ) -> None:
-        ends = cuda.shared.array((team, n), np.float64)
-        products = cuda.shared.array((team, n, width), np.float64)
-        fronts = cuda.shared.array(1, np.int64)
-        peaks = cuda.shared.array(2, np.float64)
+        x: Any, params: Any, y: Any, guessed: bool, rtol: Any, atol: Any, scale: Any, limit: Any,
+        n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any, left: Any,
+        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+    ) -> None:  # fmt: skip
+        ends = cuda.shared.array(increments, np.float64)
+        products = cuda.shared.array(matrices, np.float64)
         state = cuda.local.array(n, number)
         before = cuda.local.array(n, number)
         image = cuda.local.array(n, number)
@@ -98,230 +187,283 @@ def _build(program: Program) -> Any:
         since_front = cuda.local.array(n, np.float64)
         column = cuda.local.array(n, np.float64)
         product = cuda.local.array((n, width), np.float64)
-        k, thread, n_steps = cuda.blockIdx.x, cuda.threadIdx.x, y.shape[0] - 1
-        for w in range(nit.shape[0]):
-            begin = w * window
-            size = min(window, n_steps - begin)
-            if not guessed:
-                for p in range(thread, size, team):
-                    for i in range(n):
-                        y[begin + p + 1, k, i] = y[begin, k, i]
+        k, thread = cuda.blockIdx.x, cuda.threadIdx.x
+        low, high, length, calm = 0, 0, 1, 0.0
+        while True:
             cuda.syncthreads()
-            base, exact, iteration, failed, solved_peak = 0, 0, 0, False, 0.0
-            while True:
-                length = (size - base + team - 1) // team
-                low = min(base + thread * length, size)
-                high = min(low + length, size)
-                if thread == 0:
-                    fronts[0] = size
-                    peaks[0] = peaks[1] = 0.0
-                cuda.syncthreads()
-                own_front, own_peak, own_solved = size, 0.0, 0.0
-                for i in range(n):
-                    before[i] = state[i] = y[begin + low, k, i]
-                    since_start[i] = since_front[i] = 0.0
-                    for j in range(width):
-                        product[i, j] = 1.0 if i % width == j else 0.0
-                for p in range(low, high):
-                    evaluate(x, params, state, begin + p, k, scale, image, slope)
-                    for i in range(n):
-                        state[i] = y[begin + p + 1, k, i]
-                    error, passed = passes(state, image, rtol, atol)
-                    own_peak = max(own_peak, error)
-                    if own_front == size and not passed:
-                        own_front = p
-                    if own_front == size:
-                        own_solved = max(own_solved, error)
-                    else:
-                        if p > own_front:
-                            row(slope, since_front, column)
-                        for i in range(n):
-                            since_front[i] = image[i] - state[i]
-                            if p > own_front:
-                                since_front[i] += column[i]
-                    compose(slope, image, state, since_start, product, column)
-                if own_front < size:
-                    cuda.atomic.min(fronts, 0, own_front)
-                cuda.atomic.max(peaks, 0, own_peak)
-                cuda.syncthreads()
-                front = fronts[0]
+            if thread == 0:
+                judge(
+                    k, n_steps, maxiter, window, where, fronts, peaks, left,
+                    converged, stuck, nit, residual, trace,
+                )  # fmt: skip
+            cuda.syncthreads()
+            phase = where[k, PHASE]
+            if phase == DONE:
+                break
+            begin, size, front = where[k, BEGIN], where[k, SIZE], where[k, FRONT]
+            if phase == UPDATE:
                 if low < front:
-                    cuda.atomic.max(peaks, 1, own_solved)
+                    cuda.atomic.max(peaks, (k, 1), calm)
                 for i in range(n):
-                    ends[thread, i] = since_front[i] if low <= front else since_start[i]
+                    ends[thread + 1, i] = since_front[i] if low <= front else since_start[i]
                     for j in range(width):
                         products[thread, i, j] = product[i, j]
                 cuda.syncthreads()
-                largest = max(peaks[0], solved_peak)
                 if thread == 0:
-                    cuda.atomic.max(trace, (w, iteration), largest)
-                failed = front < size and (front < exact or iteration == maxiter)
-                if front == size or failed:
-                    break
-                solved_peak = max(solved_peak, peaks[1])
-                if thread == 0:
-                    carry(ends, products, (front - base) // length, column)
+                    chunk = (front - where[k, BASE]) // length
+                    carry(ends, products, chunk + 1, team, column)
                 cuda.syncthreads()
                 for i in range(n):
                     state[i] = before[i] if low > front else y[begin + front, k, i]
-                    change[i] = ends[thread - 1, i] if low > front else 0.0
-                for p in range(max(low, front), high):
-                    evaluate(x, params, state, begin + p, k, scale, image, slope)
-                    row(slope, change, column)
-                    for i in range(n):
-                        old = y[begin + p + 1, k, i]
-                        total = image[i]
-                        if p > front:
-                            total = number(image[i] + column[i])
-                        if not abs(total) <= limit:
-                            total = image[i] if abs(image[i]) < np.inf else old
-                        y[begin + p + 1, k, i] = total
-                        change[i] = total - old
-                        state[i] = old
-                base, exact, iteration = front, front + 1, iteration + 1
-            if thread == 0:
-                nit[w, k], residual[w, k] = iteration, largest
-            if failed:
-                if thread == 0:
-                    converged[k], stuck[k] = begin + front, front < exact
-                for t in range(begin + size + 1 + thread, n_steps + 1, team):
-                    for i in range(n):
-                        y[t, k, i] = y[begin + size, k, i]
-                break
+                    change[i] = ends[thread, i] if low > front else 0.0
+                update(
+                    x, params, y, begin, k, max(low, front), high, front, scale, limit,
+                    state, image, slope, change, column,
+                )  # fmt: skip
+            else:
+                fill(y, begin, size, k, phase, guessed)
+            cuda.syncthreads()
+            if phase != TAIL:
+                length = (size - front + team - 1) // team
+                low = min(front + thread * length, size)
+                high = min(low + length, size)
+                for i in range(n):
+                    before[i] = y[begin + low, k, i]
+                own_front, peak, calm = compose(
+                    x, params, y, begin, k, low, high, size, rtol, atol, scale,
+                    state, image, slope, since_start, since_front, product, column,
+                )  # fmt: skip
+                if own_front < size:
+                    cuda.atomic.min(fronts, k, own_front)
+                if peak > peaks[k, 0]:
+                    cuda.atomic.max(peaks, (k, 0), peak)
 
     return newton
 
 
-def _evaluate(program: Program) -> Any:
-    """Return the device function that evaluates step and Jacobian at one position."""
-    n, step, jac, argument = program.n_state, program.step, program.jac, program.argument
-    unset, scaled = _unset(program), _scaled(program)
-
-    def evaluate(
-        x: Any, params: Any, state: Any, t: int, k: int, scale: Any, image: Any, slope: Any
-    ) -> None:
-        for i in range(n):
-            image[i] = np.nan
-        unset(slope)
-        step(state, argument(x, t, k), params, image)
-        jac(state, argument(x, t, k), params, slope)
-        scaled(slope, scale)
-
-    return launch.device_function(evaluate)
-
-
-def _unset(program: Program) -> Any:
-    n, width, entry = program.n_state, program.width, _setter(program)
-
-    def unset(slope: Any) -> None:
-        for i in range(n):
-            for j in range(width):
-                entry(slope, i, j, np.nan)
-
-    return launch.device_function(unset)
-
-
-def _scaled(program: Program) -> Any:
-    n, width = program.n_state, program.width
-    get, put = _getter(program), _setter(program)
-
-    def scaled(slope: Any, scale: Any) -> None:
-        for i in range(n):
-            for j in range(width):
-                put(slope, i, j, get(slope, i, j) * scale)
-
-    return launch.device_function(scaled)
-
-
-def _getter(program: Program) -> Any:
-    """Return the device function ``get(slope, i, j)``: entry j of those that row i stores."""
-    width, axes = program.width, len(program.jac_shape)
-    forms: dict[int, Any] = {
-        1: lambda slope, i, j: slope[i],
-        2: lambda slope, i, j: slope[i, j],
-        3: lambda slope, i, j: slope[i // width, i % width, j],
-    }
-    return launch.device_function(forms[axes])
-
-
-def _setter(program: Program) -> Any:
-    """Return the device function ``put(slope, i, j, value)``."""
-    width, axes = program.width, len(program.jac_shape)
-
-    def diagonal(slope: Any, i: int, j: int, value: Any) -> None:
-        slope[i] = value
-
-    def dense(slope: Any, i: int, j: int, value: Any) -> None:
-        slope[i, j] = value
-
-    def blocks(slope: Any, i: int, j: int, value: Any) -> None:
-        slope[i // width, i % width, j] = value
-
-    return launch.device_function({1: diagonal, 2: dense, 3: blocks}[axes])
-
-
-def _row(program: Program) -> Any:
-    """Return the device function ``row(slope, vector, result)``: the matrix times a vector."""
-    n, width, get = program.n_state, program.width, _getter(program)
-
-    def row(slope: Any, vector: Any, result: Any) -> None:
-        for i in range(n):
-            total = 0.0
-            for j in range(width):
-                total += get(slope, i, j) * vector[i - i % width + j]
-            result[i] = total
-
-    return launch.device_function(row)
-
-
-def _passes(program: Program) -> Any:
-    """Return the device function that takes the residual of a step."""
-    n = program.n_state
-
-    def passes(y: Any, image: Any, rtol: Any, atol: Any) -> Any:
-        largest, passed = 0.0, True
-        for i in range(n):
-            r = abs(y[i] - image[i])
-            passed = passed and r <= atol[i] + rtol * abs(y[i]) and r < np.inf
-            largest = max(largest, float(r) if r < np.inf else np.inf)
-        return largest, passed
-
-    return launch.device_function(passes)
-
-
 def _compose(program: Program) -> Any:
-    """Return the device function that puts a step's linear map behind those before it."""
-    n, width, row = program.n_state, program.width, _row(program)
-    get = _getter(program)
+    """Return the kernel that tests an iterate and composes maps, many blocks for each sequence."""
+    n, width, number, team = _sizes(program)
+    increments, matrices = (team + 1, n), (team, n, width)
+    compose, jac_shape = compose_chunk(program), program.jac_shape
+    combine = combine_maps(n, width)
 
-    def compose(slope: Any, image: Any, y: Any, end: Any, product: Any, column: Any) -> None:
-        row(slope, end, column)
+    def compose_all(
+        x: Any, params: Any, y: Any, rtol: Any, atol: Any, scale: Any,
+        where: Any, fronts: Any, peaks: Any, vectors: Any, chunk_products: Any, calm: Any,
+        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
+    ) -> None:  # fmt: skip
+        ends = cuda.shared.array(increments, np.float64)
+        products = cuda.shared.array(matrices, np.float64)
+        heads = cuda.shared.array(team, np.int64)
+        tops = cuda.shared.array(team, np.float64)
+        state = cuda.local.array(n, number)
+        image = cuda.local.array(n, number)
+        slope = cuda.local.array(jac_shape, number)
+        since_start = cuda.local.array(n, np.float64)
+        since_front = cuda.local.array(n, np.float64)
+        column = cuda.local.array(n, np.float64)
+        product = cuda.local.array((n, width), np.float64)
+        k, block, thread = cuda.blockIdx.x, cuda.blockIdx.y, cuda.threadIdx.x
+        if where[k, PHASE] == DONE or where[k, PHASE] == TAIL:
+            return
+        begin, size, base = where[k, BEGIN], where[k, SIZE], where[k, FRONT]
+        n_chunks, c = cuda.gridDim.y * team, block * team + thread
+        length = (size - base + n_chunks - 1) // n_chunks
+        low = min(base + c * length, size)
         for i in range(n):
-            end[i] = image[i] - y[i] + column[i]
-        for m in range(width):
+            vectors[k, c, 2, i] = y[begin + low, k, i]
+        front, peak, calm[k, c] = compose(
+            x, params, y, begin, k, low, min(low + length, size), size, rtol, atol, scale,
+            state, image, slope, since_start, since_front, product, column,
+        )  # fmt: skip
+        heads[thread], tops[thread] = front, peak
+        for i in range(n):
+            vectors[k, c, 0, i] = ends[thread + 1, i] = since_start[i]
+            vectors[k, c, 1, i] = since_front[i]
+            for j in range(width):
+                chunk_products[k, c, i, j] = products[thread, i, j] = product[i, j]
+        reach = 1
+        while reach < team:
+            cuda.syncthreads()
+            if (thread + 1) % (2 * reach) == 0:
+                combine(ends, products, thread - reach, thread, column)
+                heads[thread] = min(heads[thread], heads[thread - reach])
+                tops[thread] = max(tops[thread], tops[thread - reach])
+            reach *= 2
+        if thread == team - 1:
+            cuda.atomic.min(fronts, k, heads[thread])
+            cuda.atomic.max(peaks, (k, 0), tops[thread])
+            block_peaks[k, block] = tops[thread]
             for i in range(n):
-                total = 0.0
+                block_ends[k, block, i] = ends[team, i]
                 for j in range(width):
-                    total += get(slope, i, j) * product[i - i % width + j, m]
-                column[i] = total
+                    block_products[k, block, i, j] = products[thread, i, j]
+
+    return compose_all
+
+
+def _scan(program: Program) -> Any:
+    """Return the kernel that takes the increments from block to block, a block for each sequence.
+
+    First it examines the test: there may be nothing to take.
+    """
+    n, width, _, team = _sizes(program)
+    increments, matrices = (team + 1, n), (team, n, width)
+    judge, carry = _decide(), carry_increments(n, width)
+
+    def scan(
+        n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any, left: Any,
+        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+        vectors: Any, chunk_products: Any, calm: Any,
+        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
+    ) -> None:  # fmt: skip
+        ends = cuda.shared.array(increments, np.float64)
+        products = cuda.shared.array(matrices, np.float64)
+        column = cuda.local.array(n, np.float64)
+        k, thread, n_blocks = cuda.blockIdx.x, cuda.threadIdx.x, block_ends.shape[1]
+        if thread == 0 and where[k, PHASE] != DONE:
+            judge(
+                k, n_steps, maxiter, window, where, fronts, peaks, left,
+                converged, stuck, nit, residual, trace,
+            )  # fmt: skip
+        cuda.syncthreads()
+        if where[k, PHASE] != UPDATE:
+            return
+        offset, n_chunks = where[k, FRONT] - where[k, BASE], n_blocks * team
+        length = (where[k, SIZE] - where[k, BASE] + n_chunks - 1) // n_chunks
+        chunk = offset // length
+        block = chunk // team
+        c = block * team + thread
+        peak = calm[k, c] if c <= chunk else 0.0
+        for b in range(thread, block, team):
+            peak = max(peak, block_peaks[k, b])
+        if peak > peaks[k, 1]:
+            cuda.atomic.max(peaks, (k, 1), peak)
+        for i in range(n):
+            ends[thread + 1, i] = vectors[k, c, 1 if c <= chunk else 0, i]
+            for j in range(width):
+                products[thread, i, j] = chunk_products[k, c, i, j]
+        cuda.syncthreads()
+        if thread == 0:
+            carry(ends, products, chunk % team + 1, team, column)
+        cuda.syncthreads()
+        for i in range(thread, n, team):
+            starts[k, block + 1, i] = ends[team, i]
+        for group in range(block + 1, n_blocks, team):
+            b = group + thread
+            for i in range(thread, n, team):
+                ends[0, i] = ends[team, i]
+            cuda.syncthreads()
+            if b < n_blocks:
+                for i in range(n):
+                    ends[thread + 1, i] = block_ends[k, b, i]
+                    for j in range(width):
+                        products[thread, i, j] = block_products[k, b, i, j]
+            cuda.syncthreads()
+            if thread == 0:
+                carry(ends, products, 0, min(team, n_blocks - group), column)
+            cuda.syncthreads()
+            if b < n_blocks:
+                for i in range(n):
+                    starts[k, b + 1, i] = ends[thread + 1, i]
+            cuda.syncthreads()
+
+    return scan
+
+
+def _update(program: Program) -> Any:
+    """Return the kernel that advances or fills an iterate, many blocks for each sequence."""
+    n, width, number, team = _sizes(program)
+    increments, matrices = (team + 1, n), (team, n, width)
+    update, carry, fill = update_chunk(program), carry_increments(n, width), _fill(n)
+    jac_shape = program.jac_shape
+
+    def update_all(
+        x: Any, params: Any, y: Any, guessed: bool, scale: Any, limit: Any,
+        where: Any, fronts: Any, peaks: Any, vectors: Any, chunk_products: Any, calm: Any,
+        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
+    ) -> None:  # fmt: skip
+        ends = cuda.shared.array(increments, np.float64)
+        products = cuda.shared.array(matrices, np.float64)
+        state = cuda.local.array(n, number)
+        image = cuda.local.array(n, number)
+        change = cuda.local.array(n, number)
+        slope = cuda.local.array(jac_shape, number)
+        column = cuda.local.array(n, np.float64)
+        k, block, thread = cuda.blockIdx.x, cuda.blockIdx.y, cuda.threadIdx.x
+        phase, begin, size = where[k, PHASE], where[k, BEGIN], where[k, SIZE]
+        if phase == DONE:
+            return
+        if phase != UPDATE:
+            fill(y, begin, size, k, phase, guessed)
+            return
+        base, front = where[k, BASE], where[k, FRONT]
+        n_chunks, c = cuda.gridDim.y * team, block * team + thread
+        length = (size - base + n_chunks - 1) // n_chunks
+        low, chunk = min(base + c * length, size), (front - base) // length
+        if block < chunk // team:
+            return
+        for i in range(n):
+            ends[thread + 1, i] = vectors[k, c, 1 if c <= chunk else 0, i]
+            for j in range(width):
+                products[thread, i, j] = chunk_products[k, c, i, j]
+        if block > chunk // team:
+            for i in range(thread, n, team):
+                ends[0, i] = starts[k, block, i]
+        cuda.syncthreads()
+        if thread == 0:
+            carry(ends, products, max(chunk - block * team + 1, 0), team, column)
+        cuda.syncthreads()
+        for i in range(n):
+            state[i] = vectors[k, c, 2, i] if low > front else y[begin + front, k, i]
+            change[i] = ends[thread, i] if low > front else 0.0
+        update(
+            x, params, y, begin, k, max(low, front), min(low + length, size), front,
+            scale, limit, state, image, slope, change, column,
+        )  # fmt: skip
+
+    return update_all
+
+
+def _sizes(program: Program) -> tuple[int, int, Any, int]:
+    """Return the states, the entries of a Jacobian's row, the type of numbers, and the threads."""
+    n, width = program.n_state, program.width
+    return n, width, program.number, _team(n, width)
+
+
+def _decide() -> Any:
+    """Return the device function by which a thread takes a test into account."""
+
+    def record(trace: Any, w: int, iteration: int, peak: Any) -> None:
+        cuda.atomic.max(trace, (w, iteration), peak)
+
+    examined = examine(launch.device_function(record))
+
+    def decide(
+        k: int, n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any,
+        left: Any, converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+    ) -> None:  # fmt: skip
+        examined(
+            k, n_steps, maxiter, window, where, fronts, peaks,
+            converged, stuck, nit, residual, trace,
+        )  # fmt: skip
+        if where[k, PHASE] == DONE:
+            cuda.atomic.sub(left, 0, 1)
+
+    return launch.device_function(decide)
+
+
+def _fill(n: int) -> Any:
+    """Return the device function that repeats a state: in a window, or behind one that failed."""
+
+    def fill(y: Any, begin: int, size: int, k: int, phase: int, guessed: bool) -> None:
+        thread = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+        row, end = begin, 0 if guessed else begin + size
+        if phase == TAIL:
+            row, end = begin + size, y.shape[0] - 1
+        for t in range(row + 1 + thread, end + 1, cuda.gridDim.y * cuda.blockDim.x):
             for i in range(n):
-                product[i, m] = column[i]
+                y[t, k, i] = y[row, k, i]
 
-    return launch.device_function(compose)
-
-
-def _carry(program: Program) -> Any:
-    """Return the device function that takes the increments from thread to thread."""
-    n, width, team = program.n_state, program.width, _team(program)
-
-    def carry(ends: Any, products: Any, first: int, column: Any) -> None:
-        for thread in range(first + 1, team):
-            for i in range(n):
-                total = ends[thread, i]
-                for j in range(width):
-                    total += products[thread, i, j] * ends[thread - 1, i - i % width + j]
-                column[i] = total
-            for i in range(n):
-                ends[thread, i] = column[i]
-
-    return launch.device_function(carry)
+    return launch.device_function(fill)

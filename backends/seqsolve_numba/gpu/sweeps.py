@@ -319,8 +319,10 @@ def _sweep_tiles(program: Program) -> Any:
                 for i in range(n):
                     target[begin + p + 1, k, i] = tile[thread, i]
             if trial and thread < depth:
-                cuda.atomic.min(fronts, (k, thread), reach[thread])
-                cuda.atomic.max(peaks, (k, thread), tops[thread])
+                if reach[thread] < fronts[k, thread]:
+                    cuda.atomic.min(fronts, (k, thread), reach[thread])
+                if tops[thread] > peaks[k, thread]:
+                    cuda.atomic.max(peaks, (k, thread), tops[thread])
         if own_solved > solved[k, 0]:
             cuda.atomic.max(solved, (k, 0), own_solved)
 

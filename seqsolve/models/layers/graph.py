@@ -15,6 +15,9 @@ from seqsolve.models.layers.affine import Affine, _match, _require, linear_gradi
 
 __all__ = ["GraphConv"]
 
+#: Nodes up to which a sparse matrix is made dense for other array libraries.
+_MOST_DENSE = 8192
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GraphConv(Affine):
@@ -32,8 +35,9 @@ class GraphConv(Affine):
     adjacency : array or sparse matrix, shape (n_nodes, n_nodes)
         ``A``: what a node takes from which other; anything with ``@``, ``.T``,
         ``!=`` and ``.astype`` as those of NumPy, CuPy and scipy.sparse. It is
-        cast to the dtype of `weight`, and a NumPy array is moved to its
-        library; for weights on CuPy, a sparse matrix is one of ``cupyx``.
+        cast to the dtype of `weight` and moved to its library, where a sparse
+        matrix of SciPy becomes a dense one; for large graphs on CuPy, give one
+        of ``cupyx``.
     activation : str or Activation
         What follows.
 
@@ -96,13 +100,16 @@ class GraphConv(Affine):
     def _beside_the_weight(self) -> Any:
         """Return the adjacency in the weight's library and dtype."""
         xp, adjacency = _checks.namespace(self.weight), self.adjacency
+        if xp is not np and type(adjacency).__module__.startswith("scipy.sparse"):
+            if adjacency.shape[0] > _MOST_DENSE:
+                raise TypeError(
+                    f"`adjacency` must be of {xp.__name__}, as `weight`, for more than "
+                    f"{_MOST_DENSE} nodes: on CuPy, cupyx.scipy.sparse.csr_matrix(adjacency); "
+                    f"got SciPy's {type(adjacency).__name__} of {adjacency.shape[0]} nodes."
+                )
+            adjacency = adjacency.toarray()
         if xp is not np and isinstance(adjacency, np.ndarray):
             adjacency = xp.asarray(adjacency)
-        if xp is not np and type(adjacency).__module__.startswith("scipy.sparse"):
-            raise TypeError(
-                f"`adjacency` must be of {xp.__name__}, as `weight`: an array or, on CuPy, "
-                f"cupyx.scipy.sparse.csr_matrix(adjacency); got SciPy's {type(adjacency).__name__}."
-            )
         same = adjacency.dtype == self.weight.dtype
         return adjacency if same else adjacency.astype(self.weight.dtype)
 

@@ -32,12 +32,12 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, blocking: bool = Fa
 
 
 def array(
-    a: Any, dtype: Any = None, copy: bool = True, order: Any = "K", *, blocking: bool = False
+    obj: Any, dtype: Any = None, copy: bool = True, order: Any = "K", *, blocking: bool = False
 ) -> ndarray:
-    """Return a copy of `a` on the current device."""
-    if isinstance(a, list | tuple) and a and isinstance(a[0], ndarray):
-        a = function("stack")(a)
-    return upload(np.array(a._a if isinstance(a, ndarray) else a, dtype=dtype))
+    """Return a copy of `obj` on the current device."""
+    if isinstance(obj, list | tuple) and obj and isinstance(obj[0], ndarray):
+        obj = function("stack")(obj)
+    return upload(np.array(obj._a if isinstance(obj, ndarray) else obj, dtype=dtype))
 
 
 def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
@@ -46,14 +46,14 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
 
 
 def empty_like(
-    a: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None
+    prototype: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None
 ) -> ndarray:
-    """Return an array of the shape of `a` whose values nobody has set."""
-    keeps = order == "K" and shape is None and not a.flags.c_contiguous
+    """Return an array of the shape of `prototype` whose values nobody has set."""
+    keeps = order == "K" and shape is None and not prototype.flags.c_contiguous
     return allocate(
-        a.shape if shape is None else shape,
-        a.dtype if dtype is None else dtype,
-        a.strides if keeps else None,
+        prototype.shape if shape is None else shape,
+        prototype.dtype if dtype is None else dtype,
+        prototype.strides if keeps else None,
     )
 
 

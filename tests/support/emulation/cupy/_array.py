@@ -106,11 +106,11 @@ class ndarray:
         out[...] = self._a
         return out
 
-    def set(self, values: np.ndarray, stream: Any = None) -> None:
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
         """Copy from host memory."""
-        if values.dtype != self.dtype or values.shape != self.shape:
+        if arr.dtype != self.dtype or arr.shape != self.shape:
             raise ValueError("the arrays differ in dtype or shape")
-        self._a[...] = values
+        self._a[...] = arr
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(

@@ -31,10 +31,10 @@ def default_rng(seed: Any = None) -> Generator:
 _default = Generator(0)
 
 
-def seed(value: Any) -> None:
+def seed(seed: Any = None) -> None:
     """Seed the functions of this module."""
     global _default
-    _default = Generator(value)
+    _default = Generator(seed)
 
 
 def random(size: Any = None, dtype: Any = np.float64) -> ndarray:

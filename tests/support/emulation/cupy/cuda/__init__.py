@@ -6,14 +6,17 @@ import time
 from typing import Any
 
 from cupy._memory import TOTAL_BYTES, current_device, pool, set_current_device
-from cupy.cuda import compiler, driver, memory, runtime
+from cupy.cuda import compiler, cublas, driver, memory, runtime
+from cupy.cuda.cublas import get_cublas_handle
 
 __all__ = [
     "Device",
     "Event",
     "Stream",
     "compiler",
+    "cublas",
     "driver",
+    "get_cublas_handle",
     "get_current_stream",
     "get_elapsed_time",
     "is_available",
@@ -126,9 +129,9 @@ class Event:
         """Return at once: nothing runs."""
 
 
-def get_elapsed_time(start: Event, end: Event) -> float:
+def get_elapsed_time(start_event: Event, end_event: Event) -> float:
     """Return milliseconds of the host's clock."""
-    return (end._time - start._time) * 1e3
+    return (end_event._time - start_event._time) * 1e3
 
 
 def get_current_stream(device_id: int | None = None) -> Stream:

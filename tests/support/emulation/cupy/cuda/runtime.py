@@ -26,6 +26,11 @@ ATTRIBUTES = {
     "ConcurrentKernels": 1,
 }
 
+CUDA_R_32F, CUDA_R_16F = 0, 2
+
+#: The numbers of the attributes are not CuPy's, their names are.
+globals().update({f"cudaDevAttr{name}": i for i, name in enumerate(ATTRIBUTES)})
+
 
 class CUDARuntimeError(RuntimeError):
     """As `cupy.cuda.runtime.CUDARuntimeError`."""
@@ -49,13 +54,13 @@ def getDevice() -> int:
     return current_device()
 
 
-def setDevice(number: int) -> None:
-    check_device(number)
-    set_current_device(number)
+def setDevice(device: int) -> None:
+    check_device(device)
+    set_current_device(device)
 
 
-def getDeviceProperties(number: int) -> dict[str, Any]:
-    check_device(number)
+def getDeviceProperties(device: int) -> dict[str, Any]:
+    check_device(device)
     return {
         "name": b"emulated on the host",
         "totalGlobalMem": TOTAL_BYTES,
@@ -89,5 +94,5 @@ def deviceSynchronize() -> None:
     """Return at once: nothing runs."""
 
 
-def deviceCanAccessPeer(device: int, peer: int) -> int:
+def deviceCanAccessPeer(device: int, peerDevice: int) -> int:
     return 0
