@@ -37,8 +37,8 @@ AT_SPEED_OF_MEMORY = {"linear_recurrence_walk", "newton_update_walk", "residual_
 
 #: Bytes spilled at most, by template; elsewhere there are none. By the machine code, these are
 #: stored and loaded outside of all loops, once in a thread's life, with two exceptions: cyclic
-#: reduction of 11 float32 states has six of its ten accesses in loops, and the map of 14 real states
-#: loads one register in each step.
+#: reduction of 11 float32 states has six of its ten accesses in loops, and the map of 14 real
+#: states loads one register in each step.
 KNOWN_SPILLS = {
     "cyclic_reduction": 40,
     "linear_recurrence_map": 16,
