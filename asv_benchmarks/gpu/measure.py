@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 import cupy
+import numpy as np
 
 from gpu.figures import Session
 
@@ -98,9 +99,12 @@ def copy_bandwidth(tiny: bool) -> float:
 def random(shape: tuple[int, ...], dtype: str, low: float, high: float, seed: int = 0) -> Any:
     """Return numbers that fill an array on the device; they repeat after a million."""
     n = prod(shape)
-    base = cupy.random.default_rng(seed).random(max(1, min(n, 2**20 + 7)))
-    base = (low + (high - low) * base).astype(dtype)
-    return cupy.tile(base, -(-n // base.size))[:n].reshape(shape)
+    rng = np.random.default_rng(seed)
+    base = rng.uniform(low, high, max(1, min(n, 2**20 + 7)))
+    if np.dtype(dtype).kind == "c":
+        base = (base + 1j * rng.permutation(base)) / np.sqrt(2)
+    on_device = cupy.asarray(base.astype(dtype))
+    return cupy.tile(on_device, -(-n // base.size))[:n].reshape(shape)
 
 
 def release() -> None:
@@ -118,7 +122,7 @@ def cache_bytes() -> int:
 def _ahead(tiny: bool) -> Call:
     """Return a call that reads much memory, and leaves nothing to be written in the cache."""
     scratch = cupy.ones(2**10 if tiny else AHEAD // 4, dtype="float32")
-    result = cupy.empty((), dtype="float32")
+    result = cupy.max(scratch)  # compiles what is called below
     return lambda: cupy.max(scratch, out=result)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
@@ -24,11 +24,12 @@ from gpu.kernels import (
 from gpu.measure import release
 from gpu.solvers import Problem
 from seqsolve_cupy import cyclic_reduction, residual, scans, wide
+from seqsolve_cupy.plans import Tiles
 
 Measure = Callable[[], dict[str, Any]]
 
-#: What is tuned first: the targets' shapes, then groups of threads.
-SCANS = [*SHAPES[:7], *SHAPES[9:14]]
+#: Scans that are tuned first, the targets', and last.
+FIRST, LAST = SHAPES[:7], SHAPES[9:14]
 
 #: Module, constant, factors, and the shapes whose time depends on it.
 CONSTANTS: list[tuple[ModuleType, str, tuple[float, ...], list[Shape]]] = [
@@ -49,50 +50,42 @@ WINDOWS = [(1, 16, 10**6), (16, 1, 10**5), (32, 1, 10**5)]
 
 
 def measure_tuning(session: Session) -> None:
-    """Measure plans, then constants, then windows."""
-    for shape in session.cases(SCANS, 1):
-        shape = sized(session, shape)
-        for kind in ("linear_recurrence", "newton_update"):
-            case = {"what": kind, **shape.case()}
-            session.attempt(case, _tune_scan, session, shape, case)
-    backend = seqsolve.get_backend("cupy")
-    for module, name, factors, shapes in CONSTANTS:
-        for shape in session.cases(shapes, 1):
-            shape = sized(session, shape)
-            measure: Measure = partial(
-                measure_recurrence, session, backend, shape, "cyclic_reduction"
-            )
-            _tune_constant(session, module, name, factors, shape, measure)
-    for name, factors in RESIDUALS:
-        shape = sized(session, SHAPES[0])
-        measure = partial(measure_residual_test, session, backend, shape)
-        _tune_constant(session, residual, name, factors, shape, measure)
+    """Measure plans of scans, constants and windows, the targets' plans first."""
+    _tune_scans(session, session.cases(FIRST, 1))
+    _tune_constants(session)
     for n_units, n_batch, n_steps in session.cases(WINDOWS, 1):
         sizes = {"n_units": n_units, "n_batch": n_batch, "n_steps": session.size(n_steps)}
         case = {"what": "window of deer", **sizes}
         session.attempt(case, _tune_window, session, case, sizes)
+    _tune_scans(session, session.cases(LAST, 0))
 
 
 def neighbours(plan: Any) -> Iterator[Any]:
-    """Return the plans that differ in one number, twice or half as large, and by no look back."""
+    """Return the plans that differ in one number, twice or half as large or more."""
     for field in dataclasses.fields(plan):
         value = getattr(plan, field.name)
         for other in (value // 4, value // 2, 2 * value, 4 * value):
             candidate = dataclasses.replace(plan, **{field.name: other})
             if other != value and _is_possible(candidate):
                 yield candidate
-    if getattr(plan, "reach", 0):
-        yield dataclasses.replace(plan, reach=0)
 
 
 def _is_possible(plan: Any) -> bool:
-    lanes, reach = getattr(plan, "lanes", 1), getattr(plan, "reach", 0)
+    most_threads = 256 if isinstance(plan, Tiles) else 1024  # a tile's are in shared memory
     return (
-        32 <= plan.threads <= 1024
-        and 1 <= lanes <= plan.threads
-        and 0 <= reach <= plan.threads // lanes
+        32 <= plan.threads <= most_threads
+        and 1 <= getattr(plan, "lanes", 1) <= 32
+        and getattr(plan, "reach", 1) >= 1
         and getattr(plan, "n_chunks", 1) >= 1
     )
+
+
+def _tune_scans(session: Session, shapes: Sequence[Shape]) -> None:
+    for shape in shapes:
+        shape = sized(session, shape)
+        for kind in ("linear_recurrence", "newton_update"):
+            case = {"what": kind, **shape.case()}
+            session.attempt(case, _tune_scan, session, shape, case)
 
 
 def _tune_scan(session: Session, shape: Shape, case: Case) -> None:
@@ -113,6 +106,21 @@ def _tune_scan(session: Session, shape: Shape, case: Case) -> None:
 
         session.add(case, f"{plan}{mark}", partial(measure, session, shape, launching), 4.0)
         release()
+
+
+def _tune_constants(session: Session) -> None:
+    backend = seqsolve.get_backend("cupy")
+    for module, name, factors, shapes in CONSTANTS:
+        for shape in session.cases(shapes, 1):
+            shape = sized(session, shape)
+            measure: Measure = partial(
+                measure_recurrence, session, backend, shape, "cyclic_reduction"
+            )
+            _tune_constant(session, module, name, factors, shape, measure)
+    for name, factors in RESIDUALS:
+        shape = sized(session, SHAPES[0])
+        measure = partial(measure_residual_test, session, backend, shape)
+        _tune_constant(session, residual, name, factors, shape, measure)
 
 
 def _tune_constant(

@@ -82,7 +82,8 @@ def _product(A: Any, v: Any) -> tuple[Any, Any]:
     """Return ``A v`` and ``|A| |v|``."""
     if A.ndim == v.ndim:
         return A * v, abs(A * v)
-    return (A @ v[..., None])[..., 0], (abs(A) @ abs(v)[..., None])[..., 0]
+    products = A * v[..., None, :]
+    return products.sum(axis=-1), abs(products).sum(axis=-1)
 
 
 def _parts(y: Any, entries: int = 1) -> list[slice]:

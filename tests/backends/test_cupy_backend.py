@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -270,7 +271,11 @@ def test_it_says_what_it_runs_on(backend):
     [
         ("cuda.runtime.getDeviceCount", lambda: 0, "There is no CUDA device"),
         ("__version__", "12.3.0", "CuPy must be 13.4 or later; 12.3.0 is installed"),
-        ("cuda.Device.compute_capability", "61", r"compute capability 7.0 or more; got 6.1"),
+        (
+            "cuda.Device",
+            lambda: SimpleNamespace(compute_capability="61"),
+            r"compute capability 7.0 or more; got 6.1",
+        ),
     ],
 )
 def test_what_is_missing_or_too_old_is_the_reason(monkeypatch, attribute, value, message):

@@ -276,9 +276,11 @@ def test_grus_by_the_public_solver(dtype, heads):
     )
 
 
-def test_no_array_of_jacobians_is_made_in_an_iteration(monkeypatch):
+def test_no_array_of_jacobians_is_made_in_an_iteration():
     step, x, y = problem("dense4", 600, 1)
     stream = cupy.cuda.get_current_stream()
+    if not hasattr(stream, "launches"):
+        pytest.skip("CuPy does not count launches")
     before = stream.launches
     _, outcome = solve(step, x, y)
     looks = -(-(int(outcome.nit.max()) + 1) // newton.LOOK_EVERY)
