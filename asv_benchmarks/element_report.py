@@ -1,14 +1,17 @@
 """Measures compiled element steps in one run and prints Markdown tables.
 
-    python asv_benchmarks/element_report.py [--seconds 5] [--output FILE.md]
+    python asv_benchmarks/element_report.py [--seconds 5] [--threads 2] [--output FILE.md]
 
 GRUs, float32, one sequence and batches. Every row times all its columns in
-turn, on the same inputs, and takes each one's fastest time. One thread.
+turn, on the same inputs, and takes each one's fastest time: processor time on
+one thread, the clock's where there are several.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,13 @@ LARGEST_NEWTON = 2
 BATCHES = (16, 64, 256)
 N_VALUES = 2_000_000
 
+#: Steps solved together by Newton's method.
+WINDOW = 4096
+
+#: What is added to the bias of the update gates of a GRU to remember for long.
+LONG_MEMORY = (3.0, 5.0, 7.0)
+
+LONG = ("lax.scan", "sequential", "fused Newton")
 SINGLE = ("NumPy loop", "njit loop, libm", "lax.scan", "sequential", "fused Newton", "array deer")
 BATCHED = ("NumPy loop", "lax.scan", "sequential")
 
@@ -42,8 +52,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure compiled element steps.")
     parser.add_argument("--seconds", type=float, default=5.0, help="time for each row")
     parser.add_argument("--output", type=Path, help="write the Markdown to this file as well")
+    parser.add_argument("--threads", type=int, default=0, help="measure so many threads as well")
     arguments = parser.parse_args(argv)
     single = {(n,): measure(n, arguments.seconds) for n in (1, 2, 4, 8, 16, 32)}
+    long = {
+        (n, f"{bias:+g}"): measure_memory(n, bias, arguments.seconds)
+        for n in range(1, LARGEST_NEWTON + 1)
+        for bias in LONG_MEMORY
+    }
     batched = {
         (batch, n): measure_batch(batch, n, arguments.seconds)
         for batch in BATCHES
@@ -53,9 +69,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         machine(),
         "**Compiled GRU, one sequence of 100,000 steps, float32**",
         table(("n",), SINGLE, single),
+        "**The same, the bias of the update gates shifted: a longer memory**",
+        table(("n", "shift"), LONG, long),
         "**Compiled GRU, many sequences, float32; a step is of all of them**",
         table(("sequences", "n"), BATCHED, batched),
     ]
+    if arguments.threads:
+        threads = range(1, arguments.threads + 1)
+        names = [f"{name}, {k}" for name in ("sequential", "fused Newton") for k in threads]
+        rows = {
+            (n, f"{bias:+g}"): measure_threads(n, bias, threads, arguments.seconds)
+            for n in range(1, LARGEST_NEWTON + 1)
+            for bias in (0.0, *LONG_MEMORY)
+        }
+        parts += [
+            "**One sequence on threads, their number in the head; time by the clock**",
+            table(("n", "shift"), names, rows, ratio=False),
+        ]
     text = "\n\n".join(parts) + "\n"
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
@@ -65,16 +95,72 @@ def main(argv: Sequence[str] | None = None) -> None:
 def table(
     keys: Sequence[str],
     columns: Sequence[str],
-    rows: Mapping[tuple[int, ...], Mapping[str, float]],
+    rows: Mapping[tuple[Any, ...], Mapping[str, float]],
+    *,
+    ratio: bool = True,
 ) -> str:
     """Return rows of nanoseconds per step as Markdown."""
-    header = [*keys, *columns, "lax.scan / sequential"]
+    header = [*keys, *columns, *["lax.scan / sequential"] * ratio]
     lines = ["| " + " | ".join(header) + " |", "| ---: " * len(header) + "|"]
     for key, ns in rows.items():
-        ratio = ns.get("lax.scan", np.nan) / ns["sequential"]
-        cells = [f"{ns[name]:,.0f}" if name in ns else "n/a" for name in columns]
-        lines.append(" | ".join(["|", *map(str, key), *cells, f"{ratio:.1f} |"]))
-    return "\n".join(line.replace("| | ", "| ", 1) for line in lines)
+        cells = [*map(str, key), *(f"{ns[name]:,.0f}" if name in ns else "n/a" for name in columns)]
+        if ratio:
+            cells.append(f"{ns.get('lax.scan', np.nan) / ns['sequential']:.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def newton(element: Any, x: NDArray, y0: NDArray) -> Callable[[], Any]:
+    """Return the call of the fused Newton."""
+    options: dict[str, Any] = {"backend": "numba", "window": WINDOW, "on_failure": "raise"}
+    return lambda: seqsolve.deer(element, None, x, y0, **options)
+
+
+def sequential(element: Any, x: NDArray, y0: NDArray) -> Callable[[], Any]:
+    """Return the call that steps."""
+    return lambda: seqsolve.sequential(element, x, y0, backend="numba")
+
+
+def remembering(cell: GRU, bias: float) -> GRU:
+    """Return the cell with the bias of its update gates shifted."""
+    shifted = np.array(cell.params["bias_ih"])
+    shifted[cell.n_state : 2 * cell.n_state] += bias
+    return cell.with_params({"bias_ih": shifted})
+
+
+def measure_memory(n: int, bias: float, seconds: float) -> dict[str, float]:
+    """Return nanoseconds per step of a GRU with a longer memory."""
+    cell, x, y0 = gru_problem(n, N_STEPS)
+    cell = remembering(cell, bias)
+    element = cell.element_step()
+    calls = {"sequential": sequential(element, x, y0), "fused Newton": newton(element, x, y0)}
+    if jax_scan.available():
+        calls["lax.scan"] = jax_scan.gru(cell, x, y0)
+    best = fastest(calls, seconds=seconds, timer=time.process_time)
+    return {name: 1e9 * best[name] / N_STEPS for name in calls}
+
+
+def measure_threads(
+    n: int, bias: float, threads: Sequence[int], seconds: float
+) -> dict[str, float]:
+    """Return nanoseconds per step, by the clock, with different numbers of threads."""
+    cell, x, y0 = gru_problem(n, N_STEPS)
+    element = remembering(cell, bias).element_step()
+
+    def on(k: int, call: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> None:
+            os.environ["NUMBA_NUM_THREADS"] = str(k)
+            call()
+
+        return run
+
+    calls = {
+        f"{name}, {k}": on(k, call(element, x, y0))
+        for name, call in (("sequential", sequential), ("fused Newton", newton))
+        for k in sorted(threads, reverse=True)
+    }
+    best = fastest(calls, seconds=seconds, timer=time.perf_counter)
+    return {name: 1e9 * best[name] / N_STEPS for name in calls}
 
 
 def measure(n: int, seconds: float) -> dict[str, float]:
@@ -85,18 +171,15 @@ def measure(n: int, seconds: float) -> dict[str, float]:
     calls: dict[str, tuple[Callable[[], Any], int]] = {
         "NumPy loop": (lambda: gru_loop(cell, x[:N_LOOP], y0), N_LOOP),
         "njit loop, libm": (lambda: compiled(x, y0), N_STEPS),
-        "sequential": (lambda: seqsolve.sequential(element, x, y0, backend="numba"), N_STEPS),
+        "sequential": (sequential(element, x, y0), N_STEPS),
         "array deer": (lambda: seqsolve.deer(cell, None, x, y0, on_failure="raise"), N_STEPS),
     }
     if n <= LARGEST_NEWTON:
-        options: dict[str, Any] = {"backend": "numba", "window": 4096, "on_failure": "raise"}
-        calls["fused Newton"] = (
-            lambda: seqsolve.deer(element, None, x, y0, **options),
-            N_STEPS,
-        )
+        calls["fused Newton"] = (newton(element, x, y0), N_STEPS)
     if jax_scan.available():
         calls["lax.scan"] = (jax_scan.gru(cell, x, y0), N_STEPS)
-    best = fastest({name: call for name, (call, _) in calls.items()}, seconds=seconds)
+    runs = {name: call for name, (call, _) in calls.items()}
+    best = fastest(runs, seconds=seconds, timer=time.process_time)
     return {name: 1e9 * best[name] / n_steps for name, (_, n_steps) in calls.items()}
 
 
@@ -108,11 +191,12 @@ def measure_batch(batch: int, n: int, seconds: float) -> dict[str, float]:
     n_loop = min(n_steps, 500)
     calls: dict[str, tuple[Callable[[], Any], int]] = {
         "NumPy loop": (lambda: gru_loop(cell, x[:n_loop], y0), n_loop),
-        "sequential": (lambda: seqsolve.sequential(element, x, y0, backend="numba"), n_steps),
+        "sequential": (sequential(element, x, y0), n_steps),
     }
     if jax_scan.available():
         calls["lax.scan"] = (jax_scan.gru(cell, x, y0), n_steps)
-    best = fastest({name: call for name, (call, _) in calls.items()}, seconds=seconds)
+    runs = {name: call for name, (call, _) in calls.items()}
+    best = fastest(runs, seconds=seconds, timer=time.process_time)
     return {name: 1e9 * best[name] / n for name, (_, n) in calls.items()}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import seqsolve
 
 from .common import Benchmark, gru_problem
@@ -29,17 +31,24 @@ class Element(Benchmark):
         seqsolve.sequential(self.step, self.x, self.y0, backend=self.backend)
 
 
-class FusedNewton(Element):
-    """The same by Newton's method."""
+class FusedNewton(Benchmark):
+    """The same by Newton's method; the update gates' bias shifted for a longer memory."""
 
-    params = (("numba",), (1, 2))
+    param_names = ("backend", "n", "shift")
+    params = (("numba",), (1, 2), (0.0, 5.0))
 
-    def prepare(self, n: int) -> None:
-        super().prepare(n)
+    def prepare(self, n: int, shift: float) -> None:
+        cell, self.x, self.y0 = gru_problem(n, N_STEPS)
+        bias = np.array(cell.params["bias_ih"])
+        bias[n : 2 * n] += shift
+        self.step = cell.with_params({"bias_ih": bias}).element_step()
         self.time_deer()
 
     def time_deer(self, *_: Any) -> None:
-        seqsolve.deer(
+        self.solve()
+
+    def solve(self) -> seqsolve.Solution:
+        return seqsolve.deer(
             self.step,
             None,
             self.x,
@@ -48,6 +57,11 @@ class FusedNewton(Element):
             window=4096,
             on_failure="raise",
         )
+
+    def track_iterations(self, *_: Any) -> int:
+        return self.solve().nit
+
+    track_iterations.unit = "iterations"
 
 
 class Batch(Benchmark):

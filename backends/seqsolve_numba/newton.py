@@ -39,11 +39,11 @@ def newton_windows(
     maxiter = min(maxiter, window)
     options = (rtol, np.asarray(atol, dtype), maxiter, scale, limit, window)
 
-    def solve(*report: Any) -> None:
+    def solve(start: int, stop: int, report: Any) -> None:
         width = min(window, y.shape[0] - 1)
         inputs = np.empty((special.shapes.n_inputs, width), x.dtype)
         iterates = np.empty((2, y.shape[2], width + 1), dtype)
-        kernel(x, params, y, inputs, iterates, guessed, joints, *options, *report)
+        kernel(x, params, y, inputs, iterates, guessed, joints, *options, start, stop, report)
 
     return Report(y, window, maxiter + 1).fill(solve)
 
@@ -69,12 +69,9 @@ def _build(special: Specialization) -> KernelSource:
         window: int,
         start: int,
         stop: int,
-        converged: Any,
-        stuck: Any,
-        nit: Any,
-        residual: Any,
-        trace: Any,
+        report: Any,
     ) -> None:
+        converged, stuck, nit, residual, trace = report
         n_steps = y.shape[0] - 1
         for k in range(start, stop):
             for w in range(nit.shape[0]):

@@ -35,10 +35,10 @@ def sweep_windows(
     maxiter = min(maxiter, 2 * window)
     options = (rtol, np.asarray(atol, y.dtype), maxiter, window)
 
-    def solve(*report: Any) -> None:
+    def solve(start: int, stop: int, report: Any) -> None:
         inputs = np.zeros((inner, special.shapes.n_inputs, n_blocks), x.dtype)
         iterates = np.zeros((2, inner, y.shape[2], n_blocks + 1), y.dtype)
-        kernel(x, params, y, inputs, iterates, *options, *report)
+        kernel(x, params, y, inputs, iterates, *options, start, stop, report)
 
     return Report(y, window, maxiter).fill(solve)
 
@@ -60,12 +60,9 @@ def _build(special: Specialization) -> KernelSource:
         window: int,
         start: int,
         stop: int,
-        converged: Any,
-        stuck: Any,
-        nit: Any,
-        residual: Any,
-        trace: Any,
+        report: Any,
     ) -> None:
+        converged, stuck, nit, residual, trace = report
         n_steps, inner = y.shape[0] - 1, iterates.shape[1]
         for k in range(start, stop):
             for w in range(nit.shape[0]):

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """What the fused solvers share: windows reported one by one, positions evaluated in tiles."""
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ TILE = 64
 #: Every loop of a small step unrolls, so that the loop over positions has vector instructions.
 UNROLL = 3000
 
-#: Types of what `Report.fill` hands to a kernel.
+#: Types of the last arguments of a kernel that `Report.fill` calls: start, stop, report.
 REPORT = (
     *(types.intp, types.intp),
-    *(writable(np.intp, 1), writable(np.bool_, 1), writable(np.intp, 2)),
-    *(writable(np.float64, 2), writable(np.float64, 2)),
+    types.Tuple(
+        (
+            *(writable(np.intp, 1), writable(np.bool_, 1), writable(np.intp, 2)),
+            *(writable(np.float64, 2), writable(np.float64, 2)),
+        )
+    ),
 )
 
 
@@ -55,15 +60,16 @@ class Report:
         self._n_values = 4 * y.size
 
     def fill(self, solve: Callable[..., None]) -> FusedOutcome:
-        """Return what ``solve(start, stop, *arrays)`` reports of the sequences from `start` on.
+        """Return what ``solve(start, stop, report)`` reports of the sequences from `start` on.
 
-        Threads take sequences; each has a trace of its own.
+        `report` is a `FusedOutcome` to be filled. Threads take sequences; each has a trace
+        of its own.
         """
         lock = Lock()
 
         def run(start: int, stop: int) -> None:
             own = np.zeros_like(self._trace)
-            solve(start, stop, *self._arrays, own)
+            solve(start, stop, (*self._arrays, own))
             with lock:
                 np.maximum(self._trace, own, out=self._trace)
 
