@@ -18,7 +18,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -68,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for i, name in enumerate(arguments.sections):
         shares = [SECTIONS[other].share for other in arguments.sections[i:]]
         seconds = max(0.0, end - time.monotonic()) * shares[0] / sum(shares)
-        content = _run_section(name, seconds, arguments.tiny)
+        into = arguments.output.with_suffix(f".{name}.json")  # outlives a report that is ended
+        content = _run_section(name, seconds, arguments.tiny, into)
         figures += content["figures"]
         bandwidth = content.get("copy bandwidth")
         if bandwidth is not None:
@@ -80,22 +80,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(f.seconds is not None and not f.stands for f in figures))
 
 
-def _run_section(name: str, seconds: float, tiny: bool) -> dict[str, Any]:
+def _run_section(name: str, seconds: float, tiny: bool, into: Path) -> dict[str, Any]:
     """Run a section in a process, and return what it has written until its end."""
-    with tempfile.TemporaryDirectory() as folder:
-        into = Path(folder) / "figures.json"
-        command = [sys.executable, __file__, "--sections", name, "--seconds", str(seconds)]
-        command += ["--into", str(into), *(["--tiny"] if tiny else [])]
-        try:
-            outcome = subprocess.run(
-                command, timeout=seconds + GRACE, stderr=subprocess.PIPE, text=True, check=False
-            )
-            lines = outcome.stderr.strip().splitlines() or [""]
-            reason = "" if outcome.returncode == 0 else f"ended: {lines[-1]}"
-            sys.stderr.write(outcome.stderr)
-        except subprocess.TimeoutExpired:
-            reason = f"its process was ended after {seconds + GRACE:.0f} s"
-        content = json.loads(into.read_text()) if into.exists() else {"figures": []}
+    command = [sys.executable, __file__, "--sections", name, "--seconds", str(seconds)]
+    command += ["--into", str(into), *(["--tiny"] if tiny else [])]
+    try:
+        outcome = subprocess.run(
+            command, timeout=seconds + GRACE, stderr=subprocess.PIPE, text=True, check=False
+        )
+        lines = outcome.stderr.strip().splitlines() or [""]
+        reason = "" if outcome.returncode == 0 else f"ended: {lines[-1]}"
+        sys.stderr.write(outcome.stderr)
+    except subprocess.TimeoutExpired:
+        reason = f"its process was ended after {seconds + GRACE:.0f} s"
+    content = json.loads(into.read_text()) if into.exists() else {"figures": []}
+    into.unlink(missing_ok=True)
     content["figures"] = [Figure(**figure) for figure in content["figures"]]
     if reason:
         case, variant = content.get("running") or ({}, f"section {name}")

@@ -228,9 +228,11 @@ def call_user(what: str, fun: Callable[..., Any], *args: Any) -> Any:
 def add_note(error: Exception, what: str, *args: Any) -> None:
     """Say in an exception what a user's function was called with."""
     shapes = ", ".join(describe(a) for a in args)
-    error.add_note(
-        f"seqsolve called `{what}` with {shapes}: it must broadcast over every leading axis."
-    )
+    rule = "return new values of these positions" if what == "h" else _BROADCAST
+    error.add_note(f"seqsolve called `{what}` with {shapes}: it must {rule}.")
+
+
+_BROADCAST = "broadcast over every leading axis"
 
 
 def namespace(a: Any) -> Any:

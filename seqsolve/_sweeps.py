@@ -122,8 +122,13 @@ class Sweeper:
             return str(s.dtype)
         xp = self.backend.xp
         with np.errstate(all="ignore"):
-            first = self._call(s, slice(0, 1))
-            two = self._call(s, slice(0, min(2, self.n_steps)))
+            own = s.copy()
+            first = self._call(own, slice(0, 1))
+            two = self._call(own, slice(0, min(2, self.n_steps)))
+            if not bool(((own == s) | (s != s)).all()):
+                raise ValueError("`h` must not write to `s`: return the new values.")
+            if self.problem is None:
+                self._check_order(own, two)
             dtype = np.result_type(str(s.dtype), _checks.dtype_name(first.dtype)).name
             difference = xp.abs(two[:1] - first)
             tolerance = float(np.finfo(dtype).eps) ** 0.5
@@ -134,6 +139,23 @@ class Sweeper:
                 "two together give different values for the first."
             )
         return dtype
+
+    def _check_order(self, s: Array, new: Array) -> None:
+        """Raise if the first new values depend on what `s` holds at or behind the second position.
+
+        `s` is changed there. Not every value may be one that `h` can work with:
+        if it raises, nothing is known.
+        """
+        s[1:] = s[1:] + 1
+        try:
+            again = self._call(s, slice(0, new.shape[0]))
+        except Exception:
+            return
+        if not bool(((again == new) | (new != new)).all()):
+            raise ValueError(
+                "`h` must not read positions at or behind those that it evaluates: the first two "
+                "values change with what is behind the first."
+            )
 
     def solve(
         self,

@@ -120,6 +120,9 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     adjoint = xp.empty(g.shape, dtype=problem.dtype)
     gathered = _Gathered(problem)
     carry = xp.zeros_like(problem.y0)
+    if problem.n_steps == 0 and _has_vjp(problem):
+        rows = slice(0, 0)
+        gathered.add(rows, _step_vjp(problem, problem.bind(rows), g, g))
     if problem.n_steps:
         windows = Windows(problem, problem.parallel_window(problem.natural), 1, reverse=True)
         with np.errstate(all="ignore"):
@@ -150,7 +153,7 @@ def _pull_back(
     A = bound.jacobian(y_prev)
     g = problem.backend.xp.concatenate([g[:-1], g[-1:] + carry])
     lam, before = _solve_adjoint(problem, A, g)
-    if not callable(getattr(problem.step, "vjp", None)):
+    if not _has_vjp(problem):
         return lam, before, None
     for _ in range(MAX_REFINEMENTS):
         step = _step_vjp(problem, bound, y_prev, lam)
@@ -166,6 +169,10 @@ def _pull_back(
     step = _step_vjp(problem, bound, y_prev, lam)
     y_bar: Array = step.y_prev
     return lam, (y_bar if problem.batch else y_bar[:, None])[0], step
+
+
+def _has_vjp(problem: Problem) -> bool:
+    return callable(getattr(problem.step, "vjp", None))
 
 
 def _step_back(problem: Problem, rows: slice, y_prev: Array, g: Array) -> Array:

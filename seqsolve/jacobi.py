@@ -83,7 +83,8 @@ def jacobi(
     h : callable
         ``h(s, rows)`` returns the new values of the positions in the slice
         `rows` (its stride may exceed 1). It may read any earlier position of
-        `s`, and must not read later ones or write.
+        `s`, and must not read later ones or write: it is tried on the first
+        two positions.
     guess : array_like, shape (n_steps, *batch, n_state)
         First iterate. Its dtype is computed in.
     backend : str or Backend, optional

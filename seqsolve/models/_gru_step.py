@@ -233,6 +233,11 @@ def _sum_to(a: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _check_last_axis(name: str, a: Array, size_name: str, size: int) -> None:
+    if not hasattr(a, "ndim"):
+        raise TypeError(
+            f"`{name}` must be one array of shape (..., {size_name}) = (..., {size}); "
+            f"got {type(a).__name__}."
+        )
     if a.ndim == 0 or a.shape[-1] != size:
         raise ValueError(
             f"`{name}` must have shape (..., {size_name}) = (..., {size}); got {tuple(a.shape)}."

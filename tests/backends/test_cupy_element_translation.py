@@ -491,13 +491,98 @@ def test_globals_that_change_are_noticed(monkeypatch):
         y_out[0] = RATE * TABLE[0, 0]
 
     cell, programs = seqsolve.element_step(step, n_state=1), Programs()
-    first = programs.get(cell, None, "float64")
-    assert programs.get(cell, None, "float64") is first
+
+    def program():
+        return programs.of(cell, None, cupy.ones((2, 1, 1)))[0]
+
+    first = program()
+    assert program() is first
     monkeypatch.setitem(globals(), "RATE", 0.5)
-    second = programs.get(cell, None, "float64")
+    second = program()
     assert second is not first
     assert "Real(0.5)" in second.text
     monkeypatch.setitem(globals(), "TABLE", TABLE + 7)
-    assert "int64(8)" in programs.get(cell, None, "float64").text
+    assert "int64(8)" in program().text
     TABLE[0, 0] += 1
-    assert "int64(9)" in programs.get(cell, None, "float64").text
+    assert "int64(9)" in program().text
+
+
+def test_inputs_of_any_dtype_layout_and_shape():
+    def step(y_prev, x, params, y_out):
+        y_out[0] = 0.5 * y_prev[0] + x[0, 1] - 2 * x[1, 2]
+        y_out[1] = y_prev[1] / 2 + x[1, 0] // 2
+
+    rng = np.random.default_rng(0)
+    y0 = rng.standard_normal((3, 2)).astype("float32")
+    for dtype in ("float16", "float32", "int8", "uint16", "bool"):
+        x = rng.uniform(0, 5, (12, 3, 3, 2)).astype(dtype).swapaxes(-1, -2)
+        moved = cupy.asarray(x)[::-1]
+        cell = seqsolve.element_step(step, n_state=2)
+        solution = seqsolve.sequential(cell, moved, cupy.asarray(y0))
+        expected = seqsolve.sequential(cell, x[::-1], y0)
+        assert solution.y.dtype == expected.y.dtype, dtype
+        np.testing.assert_allclose(solution.y.get(), expected.y, rtol=1e-5, atol=1e-5)
+
+
+def test_names_that_mean_something_in_cpp():
+    def step(y_prev, x, params, y_out):
+        (template,) = params
+        int64, double, register, View, t2, i1 = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
+        λ = y_prev[0] * template
+        for namespace in range(2):
+            λ += namespace
+        y_out[0] = int64 + double + register + View + t2 + i1 + λ
+        y_out[1], Real, Number, _ = y_prev[0], 1.0, 2.0, 3.0
+        y_out[1] += Real + Number
+
+    assert_same(step, values(5, 2), params={"template": np.array(0.5)})
+
+
+def test_an_index_that_is_not_there_is_found_at_the_first_position():
+    def step(y_prev, x, params, y_out):
+        for i in range(3):
+            y_out[0] = y_prev[0] + x[i]
+
+    cell = seqsolve.element_step(step, n_state=1)
+    with pytest.raises(ElementStepError, match=r"y_prev\[0\] \+ x\[i\](.|\n)*first position"):
+        seqsolve.sequential(cell, np.zeros((4, 2)), np.zeros(1), backend="cupy")
+    seqsolve.sequential(cell, np.zeros((4, 3)), np.zeros(1), backend="cupy")
+
+
+def test_errors_of_numbers_are_not_errors_of_translation():
+    def step(y_prev, x, params, y_out):
+        y_out[0] = math.log(x[0]) + 1 / x[1]
+
+    y = seqsolve.sequential(
+        seqsolve.element_step(step, n_state=1),
+        np.array([[-1.0, 1.0], [1.0, 2.0]]),
+        np.zeros(1),
+        backend="cupy",
+    ).y.get()
+    np.testing.assert_array_equal(y[:, 0], [np.nan, 0.5])
+
+
+def test_the_array_form_runs_what_is_refused():
+    def step(y_prev, x, params, y_out):
+        y_out[0] = sum([0.5 * y_prev[0], x[0]])
+
+    cell, x = seqsolve.element_step(step, n_state=1), np.ones((5, 1))
+    with pytest.raises(ElementStepError, match="not supported"):
+        seqsolve.sequential(cell, x, np.zeros(1), backend="cupy")
+    y = seqsolve.sequential(cell.__call__, cupy.asarray(x), np.zeros(1), backend="cupy").y
+    np.testing.assert_allclose(y.get()[-1], 1.9375)
+
+
+def test_many_threads_translate_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    def step(y_prev, x, params, y_out):
+        y_out[0] = 0.5 * y_prev[0] + 1.0
+
+    def solve(_):
+        cell = seqsolve.element_step(step, n_state=1)
+        return seqsolve.sequential(cell, None, np.zeros(1), n_steps=3, backend="cupy").y.get()
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(solve, range(8)))
+    assert all(r.tolist() == [[1.0], [1.5], [1.75]] for r in results)

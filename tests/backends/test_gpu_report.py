@@ -50,6 +50,7 @@ def test_every_figure_is_measured_and_verified(tmp_path, sections):
         assert figure["seconds"], figure
         assert figure["floor"] is None or figure["floor"] > 0
         assert figure["deviation"] is not None or figure["section"] == "parts"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
     page = output.with_suffix(".md").read_text()
     assert page.startswith("# CuPy backend, tiny sizes: no figure here means anything")
     assert "not measured" in page
@@ -99,10 +100,45 @@ def test_a_section_that_hangs_costs_no_other(tmp_path, monkeypatch):
     import gpu_report
 
     monkeypatch.setattr(gpu_report, "GRACE", 0.0)
-    content = gpu_report._run_section("memory", 0.1, True)
+    content = gpu_report._run_section("memory", 0.1, True, tmp_path / "memory.json")
     (figure,) = content["figures"]
     assert figure.note == "its process was ended after 0 s"
     assert figure.variant == "section memory"
+
+
+@needs_emulation
+def test_a_kernel_that_does_nothing_is_noticed(monkeypatch):
+    from gpu import kernels
+    from gpu.document import as_markdown
+    from gpu.figures import Session
+
+    from seqsolve_cupy.backend import CupyBackend
+
+    monkeypatch.setattr(kernels, "SHAPES", [kernels.Shape(50, 1, 2)])
+    session = Session(60.0, tiny=True, section="memory")
+    kernels.measure_primitives(session)
+    assert all(figure.stands for figure in session.figures)
+    monkeypatch.setattr(CupyBackend, "newton_update", lambda *_, **__: None)
+    monkeypatch.setattr(CupyBackend, "linear_recurrence", lambda *_, out, **__: out)
+    session = Session(60.0, tiny=True, section="memory")
+    kernels.measure_primitives(session)
+    assert [figure.stands for figure in session.figures] == [False, False, True]
+    assert "**2 results are wrong" in as_markdown("title", {}, session.figures)
+
+
+def test_what_fails_is_a_line():
+    from gpu.figures import Session
+
+    def fails(*_):
+        raise MemoryError("too\nmuch")
+
+    session = Session(60.0, section="memory")
+    session.add({"n_steps": 1}, "kernel", fails)
+    session.attempt({"n_steps": 2}, fails)
+    session.add({"n_steps": 3}, "kernel", dict, expected=1000.0)
+    notes = [figure.note for figure in session.figures]
+    assert notes == ["MemoryError: too much"] * 2 + ["skipped: no time left"]
+    assert not any(figure.stands for figure in session.figures)
 
 
 def test_without_a_device_it_measures_nothing(tmp_path):
@@ -219,14 +255,14 @@ def test_what_verifies_results_finds_each_fault(dense):
 def test_neighbours_of_a_plan_can_be_launched():
     from gpu.tuning import neighbours
 
-    from seqsolve_cupy.plans import Narrow, Wide
+    from seqsolve_cupy.plans import Tiles, Walk, Wide
 
-    for plan in (Narrow(1, 512, reach=128), Narrow(32, 256), Wide(128, 264), Wide(128)):
+    for plan in (Tiles(1, 128, reach=32), Walk(256), Wide(128, 264), Wide(128)):
         others = list(neighbours(plan))
         assert plan not in others
         assert len(others) == len(set(others)) > 2
         for other in others:
             assert 32 <= other.threads <= 1024
-            if isinstance(other, Narrow):
-                assert other.threads % other.lanes == 0
-                assert other.reach <= other.threads // other.lanes
+            if isinstance(other, Tiles):
+                assert 32 % other.lanes == 0
+                assert other.reach > 0

@@ -466,3 +466,15 @@ def test_gradients_grow_where_the_recurrence_is_chaotic():
     g[-1] = 1
     y_prev = np.concatenate([[[0.3]], solution.y[:-1]])
     np.testing.assert_allclose(seqsolve.vjp(solution, g).y0[0], np.prod(4 - 8 * y_prev), rtol=1e-9)
+
+
+def test_gradients_of_no_steps_have_shapes_too():
+    gru = seqsolve.models.GRU.random(3, 2, dtype="float64", rng=0)
+    solution = seqsolve.deer(gru, None, np.zeros((0, 3)), np.ones(2))
+    back = seqsolve.vjp(solution, np.zeros((0, 2)))
+    assert back.x.shape == (0, 3)
+    assert {name: p.shape for name, p in back.params.items()} == {
+        name: p.shape for name, p in gru.params.items()
+    }
+    assert not any(p.any() for p in back.params.values())
+    np.testing.assert_array_equal(back.y0, 0)

@@ -100,6 +100,26 @@ ROWS = {
         ValueError,
         "`h` must evaluate every position on its own",
     ),
+    "h reads its own position": (
+        sweeps(h=lambda s, rows: 0.5 * s[rows] + 1),
+        ValueError,
+        "`h` must not read positions at or behind those that it evaluates",
+    ),
+    "h reads later positions": (
+        sweeps(h=lambda s, rows: h(s, rows) + s[-1:]),
+        ValueError,
+        "`h` must not read positions",
+    ),
+    "h writes": (
+        sweeps(h=lambda s, rows: np.add(s, 1, out=s)[rows]),
+        ValueError,
+        "`h` must not write to `s`",
+    ),
+    "h raises": (
+        sweeps(h=lambda s, rows: s[[[9]]]),
+        IndexError,
+        r"seqsolve called `h` with .* slice\(0, 1.*it must return new values of these positions",
+    ),
     "h complex for a later position": (
         sweeps(h=lambda s, rows: h(s, rows) * (1j if rows.stop > 2 else 1)),
         TypeError,

@@ -254,6 +254,16 @@ H3, H2, C = np.ones((4, 6, 3)), np.ones((4, 6, 2)), np.ones((4, 6))
             "`lam` must have the shape of the new states, (4, 2); got (2,).",
         ),
         (
+            lambda: GRU(W3, W2)(np.ones((4, 2)), {"x": np.ones((4, 3))}),
+            TypeError,
+            "`x` must be one array of shape (..., n_inputs) = (..., 3); got dict.",
+        ),
+        (
+            lambda: GRU(W3, W2).bind(None),
+            TypeError,
+            "`x` must be one array of shape (..., n_inputs) = (..., 3); got NoneType.",
+        ),
+        (
             lambda: GRU.random(0, 2),
             ValueError,
             "`n_inputs` must be at least 1; got 0.",

@@ -57,7 +57,7 @@ class BoundElementStep:
         if n_lead == 1:
             y, x = y[:, None], None if x is None else x[:, None]
         try:
-            program, x = self._programs.of(self._step, x, y.dtype)
+            program, x = self._programs.of(self._step, x, y)
         except ElementStepError:
             if y.dtype.kind == "f":
                 raise

@@ -17,6 +17,7 @@ from seqsolve_cupy import layout
 from seqsolve_cupy.compilation import kernel
 from seqsolve_cupy.element.source import Source
 from seqsolve_cupy.element.translate import ITEMS, Unit
+from seqsolve_cupy.element.trial import try_indices
 from seqsolve_cupy.element.types import NONE, Kind, Number, Tuple, Type, View
 
 __all__ = ["Program", "Programs"]
@@ -114,23 +115,28 @@ class Programs:
         self._lock = RLock()
         self._kept: OrderedDict[Any, Program] = OrderedDict()
 
-    def of(self, step: Any, x: Array | None, dtype: Any) -> tuple[Program, Array | None]:
-        """Return the program of a step, and its input in a dtype that kernels read."""
+    def of(self, step: Any, x: Array | None, y: Array) -> tuple[Program, Array | None]:
+        """Return the program of a step, and its input in a dtype that kernels read.
+
+        `y` holds states of the first position first. The program is translated
+        anew if globals of the functions have changed.
+        """
         if x is not None and x.dtype == np.float16:
             x = x.astype(np.float32)
-        return self.get(step, x, dtype), x
+        return self._get(step, x, y), x
 
-    def get(self, step: Any, x: Array | None, dtype: Any) -> Program:
-        """Return the program of a step for a call, translated anew if its globals changed."""
+    def _get(self, step: Any, x: Array | None, y: Array) -> Program:
         key = (
-            *(step.function, step.jac_function, step.n_state, step.jac_shape, str(dtype)),
+            *(step.function, step.jac_function, step.n_state, step.jac_shape, y.dtype.name),
             *(None if x is None else (x.dtype.name, tuple(x.shape[2:])),),
             tuple(tuple(p.shape) for p in step.params.values()),
         )
         with self._lock:
             program = self._kept.get(key)
             if program is None or not program.is_current:
-                program = self._kept[key] = Program(step, x, dtype)
+                program = Program(step, x, y.dtype)
+                try_indices(step, x, y)
+                self._kept[key] = program
                 if len(self._kept) > self._maximum:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)

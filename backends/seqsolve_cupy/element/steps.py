@@ -51,13 +51,13 @@ class ElementSteps:
         """Step through time, a thread for each sequence."""
         if y.shape[0] > 1 and y.size:
             with common_device(x, y):
-                program, x = self._programs.of(step, x, y.dtype)
+                program, x = self._programs.of(step, x, y)
                 march(program, x, step.params, y)
 
     def newton_windows(self, step: Any, x: Array | None, y: Array, **options: Any) -> FusedOutcome:
         """Solve one window after the other by Newton's method, fused."""
         with common_device(x, y):
-            program, x = self._programs.of(step, x, y.dtype)
+            program, x = self._programs.of(step, x, y)
             return newton.newton_windows(program, x, step.params, y, **options)
 
     def bind_step(self, step: Any, x: Array | None) -> BoundStep:
