@@ -142,3 +142,14 @@ def test_what_is_not_of_a_step_compiles_without_one():
         instances = [f"seqsolve::element_{name}<{scalar}, 128>" for name in names]
         found = kernel_resources.compile_instances("element_windows", instances, "sm_90")
         assert all(f.spilled == 0 and f.registers <= 64 for f in found.values())
+
+
+def test_states_beyond_registers_lie_in_local_memory_and_nothing_else_does():
+    program = program_of(lambda dtype: gru(64, dtype), "float32")
+    for source, instance, states in (
+        ("element_march", "seqsolve::element_march<32>", 2),
+        ("element_evaluate", "seqsolve::element_evaluate<true, 128>", 1),
+    ):
+        found = compiled(program, source, instance, "sm_90")
+        assert found.stack <= states * 64 * 4, (instance, found)
+        assert found.spilled == 0, (instance, found)
