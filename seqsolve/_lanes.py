@@ -133,6 +133,7 @@ def loop(
     if x is not None:
         x = np.broadcast_to(x, (*lead, *item))
     result = np.empty_like(y_prev, dtype=dtype, shape=(*lead, *shape), order="C")
+    result[...] = np.nan  # where the function sets nothing, as in compiled code
     numbers = _numbers(params)
     for index in np.ndindex(lead):
         function(y_prev[index], None if x is None else x[index], numbers, result[index])

@@ -194,7 +194,8 @@ def measure_residual_test(session: Session, backend: Any, shape: Shape) -> dict[
     deviation = max(
         verify.residual_test(y, fy, RTOL, run()) for (y, fy), run in zip(sets, calls, strict=True)
     )
-    return {**measured(session, calls, n_bytes=n_bytes), "deviation": deviation}
+    note = "its result copied to the host"
+    return {**measured(session, calls, n_bytes=n_bytes), "deviation": deviation, "note": note}
 
 
 def measure_reduction(session: Session) -> None:

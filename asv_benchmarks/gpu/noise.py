@@ -21,6 +21,8 @@ def measure_noise(session: Session) -> None:
     """Measure adding and weighing noise on every backend that has kernels for it."""
     for name in ("cupy", "numba"):
         backend = seqsolve.get_backend(name)
+        if type(backend).__name__ == "NumbaBackend" and not session.tiny:
+            continue  # of CPU threads
         for sizes in session.cases(LAYERS):
             n_copies, n_data, n_units = (session.size(n, 8) for n in sizes)
             case = {"backend": name, "n_copies": n_copies, "n_data": n_data, "n_units": n_units}

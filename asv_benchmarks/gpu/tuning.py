@@ -24,6 +24,7 @@ from gpu.kernels import (
 from gpu.measure import release
 from gpu.solvers import Problem
 from seqsolve_cupy import cyclic_reduction, residual, scans, wide
+from seqsolve_cupy.plans import Tiles
 
 Measure = Callable[[], dict[str, Any]]
 
@@ -60,23 +61,21 @@ def measure_tuning(session: Session) -> None:
 
 
 def neighbours(plan: Any) -> Iterator[Any]:
-    """Return the plans that differ in one number, twice or half as large, and by no look back."""
+    """Return the plans that differ in one number, twice or half as large or more."""
     for field in dataclasses.fields(plan):
         value = getattr(plan, field.name)
         for other in (value // 4, value // 2, 2 * value, 4 * value):
             candidate = dataclasses.replace(plan, **{field.name: other})
             if other != value and _is_possible(candidate):
                 yield candidate
-    if getattr(plan, "reach", 0):
-        yield dataclasses.replace(plan, reach=0)
 
 
 def _is_possible(plan: Any) -> bool:
-    lanes, reach = getattr(plan, "lanes", 1), getattr(plan, "reach", 0)
+    most_threads = 256 if isinstance(plan, Tiles) else 1024  # a tile's are in shared memory
     return (
-        32 <= plan.threads <= 1024
-        and 1 <= lanes <= plan.threads
-        and 0 <= reach <= plan.threads // lanes
+        32 <= plan.threads <= most_threads
+        and 1 <= getattr(plan, "lanes", 1) <= 32
+        and getattr(plan, "reach", 1) >= 1
         and getattr(plan, "n_chunks", 1) >= 1
     )
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["LARGEST", "Narrow", "Wide", "choose"]
+__all__ = ["LARGEST", "Tiles", "Walk", "Wide", "choose"]
 
 #: The largest matrices that the kernels take.
 LARGEST = 64
 
 #: The largest whose affine maps fit a thread's registers, real and complex.
-LARGEST_REAL_IN_REGISTERS, LARGEST_COMPLEX_IN_REGISTERS = 4, 3
+LARGEST_REAL_IN_REGISTERS, LARGEST_COMPLEX_IN_REGISTERS = 4, 2
 
 #: The largest column of a chunk's map that fits a thread's registers, in bytes.
 _LARGEST_COLUMN = 512
+
+#: Vectors that a step brings, of Newton's update: the most of any task.
+MOST_VECTORS = 2
 
 #: Threads for each multiprocessor that keep its memory busy, each with a run of steps in flight.
 _BUSY_THREADS = 512
@@ -22,32 +25,51 @@ _BUSY_THREADS = 512
 #: Bytes that one access to memory moves at least.
 _SECTOR = 32
 
-#: Tiles that a block walks sooner than blocks tell each other of.
-_FEW_TILES = 4
+#: Threads of a block that solves tiles, at most and at least.
+_TILE_THREADS, _LEAST_TILE_THREADS = 128, 32
 
-#: How many tiles back a block looks at most.
-_LONGEST_REACH = 128
+#: Tiles of a group, and groups of a stretch, where one warp can read them at once.
+_LONGEST_REACH = 32
+
+#: Items that a thread composes one after the other, looking back on several lanes.
+_ITEMS_OF_THREAD = 4
+
+#: Shared memory that a block has besides what it asks for, at most.
+_STATIC_MEMORY = 8 << 10
 
 
 @dataclass(frozen=True)
-class Narrow:
-    """A thread owns runs of adjacent steps.
+class Walk:
+    """A thread owns a sequence (a state of a diagonal recurrence), and walks it.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of a block.
+    """
+
+    threads: int
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Blocks solve tiles, in which a thread owns runs of adjacent steps.
 
     Parameters
     ----------
     lanes : int
-        Sequences (states of diagonal recurrences) side by side in a block;
-        with as many as there are threads, a thread walks a whole sequence.
+        Sequences (states of diagonal recurrences) side by side in a tile, at
+        most 32.
     threads : int
-        Threads of a block.
+        Threads of a block: `lanes` by the runs of a tile.
     reach : int
-        How many tiles back a block looks for a state; 0: each block walks its
-        sequences from start to end. At most ``threads / lanes``.
+        Tiles whose map is told as one, and groups of tiles after which a state
+        is told.
     """
 
     lanes: int
     threads: int
-    reach: int = 0
+    reach: int
 
 
 @dataclass(frozen=True)
@@ -66,9 +88,17 @@ class Wide:
     n_chunks: int = 1
 
 
-def run_length(n: int, itemsize: int) -> int:
-    """Return how many steps a thread holds; ``run_length`` of ``kernels/narrow.cuh``."""
-    return min(8, max(1, 128 // (n * n * itemsize)))
+def staged_length(n: int, itemsize: int) -> int:
+    """Return the steps of a run in a tile; ``staged_length`` of ``kernels/staging.cuh``."""
+    least = 128 if n == 1 else 256
+    return 1 << max(0, (-(-least // (n * n * itemsize)) - 1).bit_length())
+
+
+def staged_memory(n: int, itemsize: int, threads: int, n_vectors: int) -> int:
+    """Return the shared memory of two tiles; ``Stage`` of ``kernels/staging.cuh``."""
+    steps = staged_length(n, itemsize)
+    packs = [steps * m * itemsize // 16 | 1 for m in (n * n, *n_vectors * [n])]
+    return 2 * threads * 16 * sum(packs)
 
 
 def map_memory(n: int, itemsize: int) -> int:
@@ -86,7 +116,7 @@ def choose(
     steps_adjacent: bool,
     n_multiprocessors: int,
     shared_memory: int,
-) -> Narrow | Wide:
+) -> Walk | Tiles | Wide:
     """Return the plan for `n_lanes` recurrences of `n_steps` steps and `n` states.
 
     Parameters
@@ -109,7 +139,7 @@ def choose(
 
     Returns
     -------
-    Narrow or Wide
+    Walk, Tiles or Wide
 
     Examples
     --------
@@ -118,38 +148,42 @@ def choose(
     >>> kind = {"itemsize": 4, "is_complex": False}
     >>> kind |= {"n_multiprocessors": 132, "shared_memory": 232448}
     >>> choose(1000, 10**6, 1, steps_adjacent=False, **kind)
-    Narrow(lanes=256, threads=256, reach=0)
+    Walk(threads=256)
 
-    A long one: tiles, and a look back.
+    A long one: tiles.
 
     >>> choose(10**6, 1, 1, steps_adjacent=True, **kind)
-    Narrow(lanes=1, threads=512, reach=128)
+    Tiles(lanes=1, threads=128, reach=32)
     """
     in_registers = LARGEST_COMPLEX_IN_REGISTERS if is_complex else LARGEST_REAL_IN_REGISTERS
     if n > in_registers:
         return _wide(n_steps, n_lanes, n, is_complex, n_multiprocessors, shared_memory)
-    return _narrow(n_steps, n_lanes, n, itemsize, steps_adjacent, n_multiprocessors)
+    tiles = _tiles(n_steps, n_lanes, n, itemsize, steps_adjacent, n_multiprocessors, shared_memory)
+    many = n_lanes >= _BUSY_THREADS * n_multiprocessors
+    short = 2 * n_steps <= _LEAST_TILE_THREADS * staged_length(n, itemsize)
+    return Walk(256 if n == 1 else 128) if many and (short or not steps_adjacent) else tiles
 
 
-def _narrow(
-    n_steps: int, n_lanes: int, n: int, itemsize: int, steps_adjacent: bool, n_multiprocessors: int
-) -> Narrow:
-    """Let threads own whole sequences, or runs of them where these alone are too few."""
-    threads = 256 if n == 1 else 128
-    if n_lanes >= _BUSY_THREADS * n_multiprocessors and not steps_adjacent:
-        return Narrow(threads, threads)
+def _tiles(
+    n_steps: int,
+    n_lanes: int,
+    n: int,
+    itemsize: int,
+    steps_adjacent: bool,
+    n_multiprocessors: int,
+    shared_memory: int,
+) -> Tiles:
+    """Let a tile's accesses be whole sectors, and be no longer than the sequences."""
     if steps_adjacent:
         lanes = 1
-    elif n_lanes >= 2 * 32 * n_multiprocessors:
+    elif n == 1 and n_lanes >= 2 * 32 * n_multiprocessors:
         lanes = 32
     else:
         lanes = min(max(1, _SECTOR // (n * itemsize)), 1 << (n_lanes - 1).bit_length())
-    tile_steps = threads // lanes * run_length(n, itemsize)
-    if n_steps <= _FEW_TILES * tile_steps or n_lanes >= 2 * lanes * n_multiprocessors:
-        return Narrow(lanes, threads)
-    if n == 1 and lanes == 1 and itemsize <= 8:
-        threads = 512
-    return Narrow(lanes, threads, reach=min(threads // lanes, _LONGEST_REACH))
+    fits = n_steps <= _LEAST_TILE_THREADS // lanes * staged_length(n, itemsize)
+    memory = staged_memory(n, itemsize, _TILE_THREADS, MOST_VECTORS) + _STATIC_MEMORY
+    threads = _LEAST_TILE_THREADS if fits or memory > shared_memory else _TILE_THREADS
+    return Tiles(lanes, threads, min(_LONGEST_REACH, 32 // lanes * _ITEMS_OF_THREAD))
 
 
 def _wide(

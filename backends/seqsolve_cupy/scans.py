@@ -11,12 +11,20 @@ import numpy as np
 from seqsolve.backend import Array
 from seqsolve_cupy import layout
 from seqsolve_cupy.compilation import kernel
-from seqsolve_cupy.plans import Narrow, Wide, choose, map_memory, run_length
+from seqsolve_cupy.plans import (
+    Tiles,
+    Walk,
+    Wide,
+    choose,
+    map_memory,
+    staged_length,
+    staged_memory,
+)
 
 __all__ = ["Task", "launch", "plan_for"]
 
-#: Steps by which runs begin before step 0 at most, to be aligned in memory.
-LONGEST_LEAD = 3
+#: Blocks that a multiprocessor has room for, whatever memory they need.
+_MOST_BLOCKS = 16
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,11 @@ class Task:
         return 1 if self.is_diagonal else int(self.like.shape[2])
 
     @property
+    def n_vectors(self) -> int:
+        """Vectors that a step brings."""
+        return 2 if self.name == "newton_update" else 1
+
+    @property
     def n_inner(self) -> int:
         """Recurrences in a sequence."""
         return int(self.like.shape[2]) if self.is_diagonal else 1
@@ -88,7 +101,7 @@ class Task:
         return int(self.like.shape[1]) * self.n_inner
 
 
-def plan_for(task: Task) -> Narrow | Wide:
+def plan_for(task: Task) -> Walk | Tiles | Wide:
     """Return the plan for a task on the current device."""
     return choose(
         task.like.shape[0],
@@ -102,38 +115,46 @@ def plan_for(task: Task) -> Narrow | Wide:
     )
 
 
-def launch(task: Task, plan: Narrow | Wide) -> None:
+def launch(task: Task, plan: Walk | Tiles | Wide) -> None:
     """Launch the task's kernels on the current stream."""
     if isinstance(plan, Wide):
         _wide(task, plan)
-    elif plan.reach:
-        _look_back(task, plan)
+    elif isinstance(plan, Tiles):
+        _tiles(task, plan)
     else:
         _walk(task, plan)
 
 
-def _walk(task: Task, plan: Narrow) -> None:
-    n_groups = -(-task.n_lanes // plan.lanes)
-    instance = _instance(task, "walk", task.n, plan.lanes, plan.threads)
+def _walk(task: Task, plan: Walk) -> None:
+    n_blocks = -(-task.n_lanes // plan.threads)
+    instance = _instance(task, "walk", task.n, plan.threads)
     sizes = map(np.int64, (task.like.shape[0], task.n_lanes, task.n_inner))
-    kernel(task.name, instance)((n_groups,), (plan.threads,), (*task.arguments, *sizes))
+    kernel(task.name, instance)((n_blocks,), (plan.threads,), (*task.arguments, *sizes))
 
 
-def _look_back(task: Task, plan: Narrow) -> None:
-    n_steps, n, itemsize = task.like.shape[0], task.n, task.like.itemsize
-    n_groups = -(-task.n_lanes // plan.lanes)
-    tile_steps = plan.threads // plan.lanes * run_length(n, itemsize)
-    n_slots = -(-(n_steps + LONGEST_LEAD) // tile_steps) * n_groups
+def _tiles(task: Task, plan: Tiles) -> None:
+    """Launch as many blocks as the device has room for; they share out the tiles."""
+    n_steps, n, lanes = task.like.shape[0], task.n, plan.lanes
+    n_columns = -(-task.n_lanes // lanes)
+    n_tiles = -(-n_steps // (plan.threads // lanes * staged_length(n, task.like.itemsize)))
+    n_groups = n_tiles // plan.reach
+    n_stretches = n_groups // plan.reach
+    n_maps = (n_tiles + n_groups) * n_columns if n_tiles > 1 else 0
     wide = layout.WIDE[task.like.dtype.name]
-    flags = cupy.zeros(1 + n_slots, dtype="int32")
-    maps = cupy.empty((n_slots, plan.lanes, n * n + n), dtype=wide)
-    states = cupy.empty((n_slots, plan.lanes, n), dtype=wide)
-    instance = _instance(task, "look_back", n, plan.lanes, plan.threads)
-    sizes = map(np.int64, (n_steps, task.n_lanes, task.n_inner, n_groups))
-    kernel(task.name, instance)(
-        (n_slots,),
+    flags = cupy.zeros(1 + n_maps + n_stretches * n_columns, dtype="int32")
+    maps = cupy.empty((n_maps, lanes, n * n + n), dtype=wide)
+    states = cupy.empty((n_stretches * n_columns, lanes, n), dtype=wide)
+    memory = staged_memory(n, task.like.itemsize, plan.threads, task.n_vectors)
+    room = min(_MOST_BLOCKS, max(1, layout.shared_memory() // memory))
+    run = kernel(task.name, _instance(task, "tiles", n, lanes, plan.threads))
+    run.max_dynamic_shared_size_bytes = memory
+    sizes = map(np.int64, (n_steps, task.n_lanes, task.n_inner))
+    counts = map(np.int32, (n_columns, n_tiles, plan.reach))
+    run(
+        (min(n_tiles * n_columns, room * layout.n_multiprocessors()),),
         (plan.threads,),
-        (*task.arguments, *sizes, np.int32(plan.reach), flags, maps, states),
+        (*task.arguments, *sizes, *counts, flags, maps, states),
+        shared_mem=memory,
     )
 
 

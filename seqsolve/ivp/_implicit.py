@@ -8,13 +8,27 @@ import numpy as np
 
 from seqsolve.ivp._method import Method, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._stage_equations import (
+    OneJacobian,
+    linear_solve,
+    spectrum,
+    stage_masses,
+    weighed,
+)
 from seqsolve.ivp._tape import Pullback, Tape
 
 #: Newton iterations for the stages; steps that need more are not made.
 MAXITER = 12
 
-#: The stages are solved when their increment is this small against the state.
-TOLERANCE = 1e-9
+#: States from which on one Jacobian serves all stages of a step.
+MANY = 8
+
+#: Iterations with one Jacobian that shrink the increment by less than this are given up.
+CONTRACTION = 0.2
+
+#: The stages are solved when their increment is this small against the state: that of Newton's
+#: method, which leaves its square, and that with one Jacobian, which leaves a part of it.
+TOLERANCE, EXACT = 1e-9, 1e-13
 
 
 class ImplicitRungeKutta(Method):
@@ -33,44 +47,89 @@ class ImplicitRungeKutta(Method):
 
     def step(self, rhs: RightHandSide, at: Points) -> NDArray:
         """Return the new states; NaN where the stages were not found."""
-        y: NDArray = at.y + self.stages(rhs, at)[0][:, -1]
+        y: NDArray = at.y + self.stages(rhs, at)[:, -1]
         return y
 
     def linearize(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, Callable[[], NDArray]]:
         """Return the new states, and a function that returns their Jacobians."""
-        Z, J = self.stages(rhs, at)
-        return at.y + Z[:, -1], lambda: self.propagated(rhs, at, J)
+        Z = self.stages(rhs, at)
 
-    def stages(self, rhs: RightHandSide, at: Points) -> tuple[NDArray, NDArray]:
-        """Solve ``Z = h A f(y + Z)`` by Newton's method, with the Jacobian of every stage.
+        def complete() -> NDArray:
+            t, points, lane = self.places(at, Z)
+            J = rhs.jacobian(t, points, None, lane)
+            return self.propagated(rhs, at, J.reshape(*Z.shape, Z.shape[2]))
+
+        return at.y + Z[:, -1], complete
+
+    def stages(self, rhs: RightHandSide, at: Points, J: NDArray | None = None) -> NDArray:
+        """Solve ``Z = h A f(y + Z)``.
+
+        By Newton's method; for many states, whose linear systems are what
+        takes the time, by iterations with the Jacobian at the beginning of the
+        step, as long as these converge fast.
+
+        Parameters
+        ----------
+        rhs : RightHandSide
+            The equation.
+        at : Points
+            Where the steps begin.
+        J : ndarray, shape (m, n, n), optional
+            The Jacobians there, if known.
 
         Returns
         -------
-        Z : ndarray, shape (m, s, n)
-            Increments at the stages; NaN where the iteration does not converge.
-        J : ndarray, shape (m, s, n, n)
-            Jacobians of the derivatives at the last iterate but one.
+        ndarray, shape (m, s, n)
+            Increments at the stages; NaN where the iterations do not converge.
         """
-        m, n = at.y.shape
-        s = len(self.c)
-        Z = np.zeros((m, s, n), at.y.dtype)
-        J = np.zeros((m, s, n, n), at.y.dtype)
+        Z = np.zeros((len(at.t), len(self.c), at.y.shape[1]), at.y.dtype)
+        rest = np.arange(len(Z))
+        basis = spectrum(self.A, Z.dtype) if at.y.shape[1] >= MANY else None
+        if basis is not None:
+            J = rhs.jacobian(at.t, at.y, None, at.lane) if J is None else J
+            rest = self._iterated(rhs, at, Z, OneJacobian(rhs, basis, J, at.h))
+        if rest.size:
+            Z[rest] = self._newton(rhs, at.rows(rest), Z[rest])
+        return Z
+
+    def _iterated(
+        self, rhs: RightHandSide, at: Points, Z: NDArray, systems: OneJacobian
+    ) -> NDArray:
+        """Improve the stages `Z` in place; return of which steps they are not solved."""
+        running, rest = np.arange(len(Z)), []
+        size, last = np.abs(at.y).max(axis=1, initial=0), np.full(len(Z), np.inf)
+        for _ in range(MAXITER):
+            part = at.rows(running)
+            d = systems.solve(-self._residual(rhs, part, Z[running]), running)
+            change = np.abs(d).max(axis=(1, 2))
+            # NaN is not fast.
+            fast = (change <= CONTRACTION * last[running]) | (change <= EXACT * size[running])
+            rest.append(running[~fast])
+            running, d, change = running[fast], d[fast], change[fast]
+            Z[running] += d
+            last[running] = change
+            size[running] = np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
+            running = running[change > EXACT * size[running]]
+            if not running.size:
+                break
+        return np.concatenate([*rest, running])
+
+    def _newton(self, rhs: RightHandSide, at: Points, Z: NDArray) -> NDArray:
+        """Return the stages by Newton's method, with the Jacobian of every stage."""
+        m, s, n = Z.shape
         running = np.arange(m)
         size = np.abs(at.y).max(axis=1, initial=0)
         for _ in range(MAXITER):
             part = at.rows(running)
-            h = part.h
-            places = self.places(part, Z[running])
-            F = rhs(*places)
-            t, points, lane = places
-            J[running] = rhs.jacobian(t, points, F, lane).reshape(-1, s, n, n)
-            G = self._weighed(rhs, Z[running]) - h[:, None, None] * (self.A @ F.reshape(-1, s, n))
-            finite = np.isfinite(G).all(axis=(1, 2)) & np.isfinite(J[running]).all(axis=(1, 2, 3))
+            F, J = rhs.linearized(*self.places(part, Z[running]))
+            J = J.reshape(-1, s, n, n)
+            G = self._residual_of(rhs, part, Z[running], F)
+            finite = np.isfinite(G).all(axis=(1, 2)) & np.isfinite(J).all(axis=(1, 2, 3))
             Z[running[~finite]] = np.nan
-            running, G, h = running[finite], G[finite], h[finite]
+            running, G, J, h = running[finite], G[finite], J[finite], part.h[finite]
             if not running.size:
                 break
-            d = linear_solve(rhs, self.matrix(rhs, J[running], h), -G.reshape(-1, s * n, 1))
+            d = linear_solve(rhs, self.matrix(rhs, J, h), -G.reshape(-1, s * n, 1))
             d = d.reshape(-1, s, n)
             Z[running] += d
             limit = TOLERANCE * np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
@@ -78,7 +137,14 @@ class ImplicitRungeKutta(Method):
             if not running.size:
                 break
         Z[running] = np.nan
-        return Z, J
+        return Z
+
+    def _residual(self, rhs: RightHandSide, at: Points, Z: NDArray) -> NDArray:
+        return self._residual_of(rhs, at, Z, rhs(*self.places(at, Z)))
+
+    def _residual_of(self, rhs: RightHandSide, at: Points, Z: NDArray, F: NDArray) -> NDArray:
+        residual: NDArray = weighed(rhs, Z) - at.h[:, None, None] * (self.A @ F.reshape(Z.shape))
+        return residual
 
     def recorded(self, rhs: RightHandSide, at: Points) -> ImplicitTape:
         """Make the steps and keep their stages."""
@@ -107,10 +173,6 @@ class ImplicitRungeKutta(Method):
         matrix: NDArray = stage_masses(rhs, s) - blocks.reshape(m, s * n, s * n)
         return matrix
 
-    @staticmethod
-    def _weighed(rhs: RightHandSide, Z: NDArray) -> NDArray:
-        return Z if rhs.mass is None else Z @ rhs.mass.T
-
 
 class ImplicitTape(Tape):
     """Steps of an implicit method with the Jacobians at their stages.
@@ -135,7 +197,7 @@ class ImplicitTape(Tape):
         B: NDArray | None = None,
     ) -> None:
         self._method, self._rhs, self._at, self._B = method, rhs, at, B
-        Z, _ = method.stages(rhs, at)
+        Z = method.stages(rhs, at)
         m, s, n = Z.shape
         self._places = t, points, lane = method.places(at, Z)
         self._J = rhs.jacobian(t, points, None, lane, central=True).reshape(m, s, n, n)
@@ -160,21 +222,3 @@ class ImplicitTape(Tape):
         back = np.einsum("mikl,mik->ml", self._J, F_bar)
         t, points, lane = self._places
         return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)
-
-
-def stage_masses(rhs: RightHandSide, s: int) -> NDArray:
-    """Return the matrix in front of the increments of all stages, ``(s n, s n)``."""
-    return np.eye(s * rhs.n) if rhs.mass is None else np.kron(np.eye(s), rhs.mass)
-
-
-def linear_solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
-    """Solve many linear systems; NaN for all of them where one is singular."""
-    rhs.nlu += len(M)
-    try:
-        return np.linalg.solve(M, b)
-    except np.linalg.LinAlgError:
-        good = np.asarray(np.isfinite(M).all(axis=(1, 2)))
-        good[good] = np.linalg.cond(M[good]) < 1 / np.finfo(float).eps
-        x = np.full(b.shape, np.nan, b.dtype)
-        x[good] = np.linalg.solve(M[good], b[good])
-        return x

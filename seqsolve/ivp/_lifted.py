@@ -24,9 +24,10 @@ import numpy as np
 from seqsolve.backend import Backend
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._explicit import EmbeddedRungeKutta, ExplicitRungeKutta
-from seqsolve.ivp._implicit import ImplicitRungeKutta, linear_solve, stage_masses
+from seqsolve.ivp._implicit import ImplicitRungeKutta
 from seqsolve.ivp._method import Attempt, Method, NDArray, Points, quartic
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._stage_equations import linear_solve, stage_masses, weighed
 from seqsolve.ivp.radau import Radau
 
 
@@ -160,7 +161,7 @@ class LiftedRungeKutta(Lifted):
         F, J = self._linearized(rhs, iterate)
         Y = np.concatenate([at.y[None], iterate.Y])
         increments = at.h[:, None] * np.tensordot(self.A[1:], F, 1)
-        residual = _weighed(rhs, iterate.Y - at.y) - increments
+        residual = weighed(rhs, iterate.Y - at.y) - increments
         response, own = self._stages(rhs, at.h, J, -residual)
         defect = own[self.new]
         change = _recurrence(rhs.backend, response[self.new], defect)
@@ -332,10 +333,6 @@ def _interval_of(A: bytes, b: bytes) -> float:
     stages = np.linalg.solve(np.eye(s) + sizes[:, None, None] * tableau, np.ones((s, 1)))
     growth = np.abs(1 - sizes * (stages[..., 0] @ weights))
     return float(sizes[int((growth > 1).argmax())])
-
-
-def _weighed(rhs: RightHandSide, Z: NDArray) -> NDArray:
-    return Z if rhs.mass is None else Z @ rhs.mass.T
 
 
 def _recurrence(backend: Backend, A: NDArray, b: NDArray) -> NDArray:

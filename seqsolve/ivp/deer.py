@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seqsolve.ivp._implicit import linear_solve
 from seqsolve.ivp._method import Method, NDArray, Points
 from seqsolve.ivp._phi import Phi, phi, phi1_derivative
 from seqsolve.ivp._rhs import RightHandSide, displacement
+from seqsolve.ivp._stage_equations import linear_solve
 from seqsolve.ivp._tape import Pullback, Tape
 
 #: Iterations for the new states; steps that need more are not made.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqsolve.ivp._implicit import ImplicitRungeKutta, ImplicitTape, linear_solve
+from seqsolve.ivp._implicit import ImplicitRungeKutta, ImplicitTape
 from seqsolve.ivp._method import Attempt, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
+from seqsolve.ivp._stage_equations import linear_solve, weighed
 
 _R = 6**0.5
 
@@ -45,14 +46,16 @@ class Radau(ImplicitRungeKutta):
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
     ) -> Attempt:
         """Make the steps, estimating errors by the embedded formula."""
-        Z, _ = self.stages(rhs, at)
-        f = rhs(at.t, at.y, at.lane) if f is None else f
-        return self.made(rhs, at, Z, f, rhs.jacobian(at.t, at.y, f, at.lane))
+        if f is None:
+            f, J = rhs.linearized(at.t, at.y, at.lane)
+        else:
+            J = rhs.jacobian(at.t, at.y, f, at.lane)
+        return self.made(rhs, at, self.stages(rhs, at, J), f, J)
 
     def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
         """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
         n, h = at.y.shape[1], at.h[:, None]
-        change = self._weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
+        change = weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
         M = self.gamma / h[:, None] * (np.eye(n) if rhs.mass is None else rhs.mass) - J
         usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))
         M = np.where(usable[:, None, None], M, np.eye(n))

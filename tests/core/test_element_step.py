@@ -240,3 +240,20 @@ def unset_step(y_prev, x, params, y_out):
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_what_a_branch_does_not_set_is_not_a_number(backend):
+    """Whatever memory held before is never a state."""
+
+    def step(y_prev, x, params, y_out):
+        if y_prev[0] > 0.2:
+            y_out[0] = 0.5 * y_prev[0]
+
+    if not seqsolve.backend_status(backend).available:
+        pytest.skip(seqsolve.backend_status(backend).reason)
+    cell = seqsolve.element_step(step, n_state=1)
+    solution = seqsolve.sequential(cell, None, [1.0], n_steps=6, backend=backend)
+    np.testing.assert_array_equal(solution.y[:, 0], [0.5, 0.25, 0.125, np.nan, np.nan, np.nan])
+    assert solution.status is seqsolve.Status.NON_FINITE
+    assert solution.converged_steps == 3

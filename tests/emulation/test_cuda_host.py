@@ -80,6 +80,14 @@ __global__ void indices(int *out) {
         + threadIdx.z * 16 + threadIdx.y * 4 + threadIdx.x;
 }
 
+__global__ void copies(const int *x, int *out) {
+    __shared__ int tile[32];
+    cuda_host::copy_async(tile + threadIdx.x, x + threadIdx.x, 4);
+    out[threadIdx.x] = tile[threadIdx.x];
+    cuda_host::wait_for_copies();
+    out[32 + threadIdx.x] = tile[threadIdx.x];
+}
+
 __global__ void collectives(int *out) {
     const int lane = threadIdx.x;
     out[lane] = __shfl_up_sync(0xffffffffu, lane, 3);
@@ -142,6 +150,15 @@ __global__ void spins_for_ever(int *y) {
 __global__ void traps(int *y) {
     if (y[threadIdx.x] == 0 && threadIdx.x == 5) __trap();
 }
+__global__ void ends_while_it_copies(int *y) {
+    __shared__ int tile[32];
+    cuda_host::copy_async(tile + threadIdx.x, y + threadIdx.x, 4);
+}
+__global__ void copies_to_odd_places(int *y) {
+    __shared__ int tile[64];
+    cuda_host::copy_async(tile + 1 + threadIdx.x, y, 8);
+    cuda_host::wait_for_copies();
+}
 __global__ void writes_beside_shared_memory(int *y) {
     __shared__ int tile[31];
     tile[threadIdx.x] = 1;
@@ -173,6 +190,8 @@ EXPECTED = {
     "barrier_and_shuffle": r"never arrive:(\n.*)*waits in __syncthreads",
     "spins_for_ever": r"threads spin for ever",
     "traps": r"block \(\d, 0, 0\), thread \(5, 0, 0\): the kernel trapped",
+    "ends_while_it_copies": r"it ends while it copies",
+    "copies_to_odd_places": r"it copies 8 bytes from \w+ to \w+, which is not aligned",
     "writes_beside_shared_memory": r"wrote outside of its shared memory, .* of 124 bytes",
     "writes_before_shared_memory": r"wrote outside of its shared memory, .* of 64 bytes",
     "too_much_shared_memory": r"declares 65536 bytes of shared memory",
@@ -185,6 +204,7 @@ CORRECT = (
     "dynamic_sum",
     "chain",
     "indices",
+    "copies",
     "collectives",
 )
 
@@ -290,6 +310,12 @@ def run_chain(kernels, n_blocks, dynamic, **how):
             0,
         )
     np.testing.assert_array_equal(sums, np.cumsum(np.arange(n_blocks)))
+
+
+def test_copies_are_there_after_the_wait_and_not_before(kernels):
+    x, out = np.arange(32, dtype="int32"), np.zeros((2, 32), "int32")
+    kernels["copies"].launch((1,), (32,), (pointer(x), pointer(out)), 0)
+    np.testing.assert_array_equal(out, [np.full(32, -1), x])
 
 
 @pytest.mark.parametrize("resident", [1, 2, 5, 40])

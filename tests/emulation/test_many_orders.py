@@ -14,15 +14,15 @@ import cupy
 from support import kernel_grid
 
 from seqsolve_cupy import scans
-from seqsolve_cupy.plans import Narrow
+from seqsolve_cupy.plans import Tiles
 
 SEEDS = 200
 
 #: Plan, dtype, states that are coupled (0: diagonal, of two states), sequences, steps.
 CASES = {
-    "numbers": (Narrow(1, 32, reach=4), "float32", 0, 1, 1300),
-    "numbers, one tile back": (Narrow(4, 64, reach=1), "float64", 0, 3, 520),
-    "matrices": (Narrow(2, 32, reach=5), "complex64", 2, 2, 330),
+    "numbers": (Tiles(2, 64, reach=2), "float32", 0, 1, 5300),
+    "numbers, one tile back": (Tiles(4, 32, reach=3), "float64", 0, 3, 1300),
+    "matrices": (Tiles(8, 32, reach=2), "complex64", 2, 2, 330),
 }
 
 

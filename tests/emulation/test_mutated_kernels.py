@@ -1,4 +1,4 @@
-"""Without any one of its barriers, a kernel fails: the emulation sees what they are for."""
+"""Without any one barrier or wait, a kernel fails: the emulation sees what they are for."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import cuda_host
 from support import kernel_grid
 
 from seqsolve_cupy import compilation, sources
-from seqsolve_cupy.plans import Narrow, Wide
+from seqsolve_cupy.plans import Tiles, Wide
 
-BARRIER = re.compile(r"__sync(threads|warp)\([^)]*\);")
+BARRIER = re.compile(r"__sync(threads|warp)\([^)]*\);|(?<!:)\bwait_for_copies\(\);")
 
 
 def scans(kind):
@@ -39,7 +39,7 @@ def noise():
 
 
 RUNS = {
-    "linear_recurrence": scans(Narrow),
+    "linear_recurrence": scans(Tiles),
     "linear_recurrence_wide": scans(Wide),
     "cyclic_reduction": cyclic_reductions,
     "noise": noise,

@@ -67,7 +67,7 @@ def test_the_same_solution_for_fewer_evaluations(method, shape):
     np.testing.assert_allclose(sparse.y.T, theirs.T + 0 * sparse.y.T, atol=1e-5)
     np.testing.assert_allclose(sparse.y, dense.y, atol=1e-6)
     if method == "Radau" or len(shape) == 1:
-        assert sparse.nfev < 0.4 * dense.nfev
+        assert dense.nfev - sparse.nfev > 0.9 * (N - 3) * dense.njev
 
 
 def test_gradients():

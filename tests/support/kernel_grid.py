@@ -28,13 +28,13 @@ from seqsolve_cupy.element.evaluate import BoundElementStep
 from seqsolve_cupy.element.march import march
 from seqsolve_cupy.element.program import Program, Programs
 from seqsolve_cupy.noise import add_noise, weigh_noise
-from seqsolve_cupy.plans import Narrow, Wide
+from seqsolve_cupy.plans import Tiles, Walk, Wide
 
 #: Plan, dtype, states that are coupled (0: diagonal, of two states), sequences.
 SCANS = (
-    (Narrow(1, 64, reach=3), "float32", 0, 1),
-    (Narrow(8, 64), "complex64", 0, 3),
-    (Narrow(2, 32, reach=5), "float64", 2, 3),
+    (Tiles(8, 64, reach=2), "float32", 0, 1),
+    (Walk(64), "complex64", 0, 3),
+    (Tiles(2, 32, reach=2), "float64", 2, 3),
     (Wide(32, n_chunks=4), "float32", 5, 2),
     (Wide(64, n_chunks=3), "float32", 33, 1),
 )
@@ -81,7 +81,7 @@ def check(got: cupy.ndarray, expected: np.ndarray, what: object) -> None:
     assert difference <= scale, (what, difference)
 
 
-def run_scans(plan: Narrow | Wide, dtype: str, n: int, n_batch: int) -> None:
+def run_scans(plan: Walk | Tiles | Wide, dtype: str, n: int, n_batch: int) -> None:
     for A, b, y0 in systems(dtype, n, n_batch):
         y = cupy.empty(b.shape, dtype=dtype)
         arrays = [cupy.asarray(a) for a in (A, b, y0)]

@@ -170,7 +170,7 @@ def _ask_for_noise(dtype: str) -> None:
 
 def _plans(dtype: str, n: int) -> set[Any]:
     """Return plans with every instance; how far they look and cut changes none."""
-    from seqsolve_cupy.plans import Narrow, choose
+    from seqsolve_cupy.plans import Wide, choose
 
     chosen = {
         choose(
@@ -189,9 +189,7 @@ def _plans(dtype: str, n: int) -> set[Any]:
         for n_multiprocessors in _MULTIPROCESSORS
     }
     return {
-        replace(plan, reach=min(plan.reach, 1))
-        if isinstance(plan, Narrow)
-        else replace(plan, n_chunks=min(plan.n_chunks, 2))
+        replace(plan, n_chunks=min(plan.n_chunks, 2)) if isinstance(plan, Wide) else plan
         for plan in chosen
     }
 
@@ -322,6 +320,9 @@ def main() -> None:
     table: dict[str, dict[str, dict[str, list[int]]]] = {}
     if options.source:
         table = json.loads(TABLE.read_text())["resources"]
+        for sources in table.values():
+            for source in () if options.sample else options.source:
+                sources.pop(source, None)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for i, (architecture, source, rows) in enumerate(pool.imap_unordered(_job, jobs), 1):
             table.setdefault(architecture, {}).setdefault(source, {}).update(

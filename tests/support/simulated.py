@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
 import sys
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
@@ -17,7 +15,7 @@ from seqsolve import element_step
 from seqsolve.models import MultiHeadGRU
 from seqsolve.testing import check_backend, conformance_cases
 from seqsolve_numba import CudaBackend
-from seqsolve_numba.gpu import launch, linear
+from seqsolve_numba.gpu import launch
 from seqsolve_numba.gpu import newton as newton_kernels
 
 
@@ -251,139 +249,39 @@ def residuals(backend):
         assert largest.tolist() == [0.0, 3.0]
 
 
-BARRIERS = (
-    "cuda.syncthreads()\n            if thread < depth:",
-    "cuda.syncthreads()\n                swept =",
-    "cuda.syncthreads()\n                if swept and led",
-)
+def nan_residuals(backend):
+    """Do not let NaN pass."""
+    case("residual_test-nan-fails")(backend)
 
-NEWTON_BARRIERS = (
-    "cuda.syncthreads()\n                if thread == 0",
-    "cuda.syncthreads()\n                for i in",
-    "cuda.syncthreads()\n            if phase != TAIL",
-    "cuda.syncthreads()\n            if (thread + 1)",
-    "cuda.syncthreads()\n            if thread == 0:\n                carry",
-    "cuda.syncthreads()\n        if thread == 0:\n            carry",
-)
 
-#: What is wrong with a kernel: its module, the function that builds it, what it says and what it
-#: should not say, and the check that must fail.
-FAULTS = (
-    ("newton", "_one_block", "chunk + 1, team", "chunk, team", one_block),
-    ("newton", "_one_block", "calm)", "0.0)", one_block),
-    ("newton", "_one_block", NEWTON_BARRIERS[0], "pass\n                if thread == 0", one_block),
-    ("newton", "_one_block", NEWTON_BARRIERS[1], "pass\n                for i in", one_block),
-    ("newton", "_one_block", NEWTON_BARRIERS[2], "pass\n            if phase != TAIL", one_block),
-    ("newton", "_compose", "y[begin + low, k, i]", "y[begin + low - 1, k, i]", many_blocks),
-    ("newton", "_compose", "(size - base + n_chunks - 1)", "(size - base)", many_blocks),
-    ("newton", "_compose", "thread - reach, thread", "thread - 1, thread", many_blocks),
-    ("newton", "_compose", NEWTON_BARRIERS[3], "if (thread + 1)", many_blocks),
-    ("newton", "_scan", "chunk % team + 1", "chunk % team", many_blocks),
-    ("newton", "_scan", "starts[k, block + 1, i]", "starts[k, block, i]", many_blocks),
-    ("newton", "_scan", "ends[0, i] = ends[team, i]", "pass", many_blocks),
-    ("newton", "_scan", "carry(ends, products, 0, ", "carry(ends, products, 1, ", many_blocks),
-    ("newton", "_scan", NEWTON_BARRIERS[4], "if thread == 0:\n                carry", many_blocks),
-    ("newton", "_update", "block > chunk // team", "False", many_blocks),
-    ("newton", "_update", "block * team + 1, 0", "block * team, 0", many_blocks),
-    ("newton", "_update", "max(low, front), min(", "low, min(", many_blocks),
-    ("newton", "_update", "vectors[k, c, 2, i] if", "y[begin + low, k, i] if", many_blocks),
-    ("newton", "_update", NEWTON_BARRIERS[5], "if thread == 0:\n            carry", many_blocks),
-    ("newton", "_fill", "row + 1 + thread", "row + 2 + thread", many_blocks),
-    ("iterations", "examine", "max(peaks[k, 0], peaks[k, 1])", "peaks[k, 0]", one_block),
-    ("iterations", "examine", "= front + 1", "= front + 2", one_block),
-    (
-        "chunks",
-        "compose_chunk",
-        "if p > front:\n                    row",
-        "if False:\n                    row",
-        one_block,
-    ),
-    ("chunks", "compose_chunk", "front == size and not passed", "not passed", one_block),
-    ("chunks", "update_chunk", "state[i] = old", "state[i] = total", many_blocks),
-    ("newton", "_scan", "calm[k, c] if", "0.0 if", many_blocks),
-    ("newton", "_scan", "max(peak, block_peaks[k, b])", "peak", many_blocks),
-    (
-        "newton",
-        "_compose",
-        "min(heads[thread], heads[thread - reach])",
-        "heads[thread]",
-        many_blocks,
-    ),
-    ("newton", "_compose", "max(tops[thread], tops[thread - reach])", "tops[thread]", many_blocks),
-    ("chunks", "combine_maps", "ends[left + 1, low + j]", "ends[left + 1, i]", many_blocks),
-    ("chunks", "_append", "product[i, m] = column[i]", "pass", one_block),
-    ("positions", "test_change", "return largest, passed", "return 0.0, True", family),
-    ("positions", "evaluate_step", "argument(x, t, k)", "argument(x, max(t - 1, 0), k)", family),
-    ("sweeps", "_sweep_blocks", "low + inner, size", "low + inner - 1, size", family),
-    ("sweeps", "_sweep_blocks", "low == 0 else", "low == first else", family),
-    ("sweeps", "_sweep_tiles", BARRIERS[0], BARRIERS[0].replace("cuda.syncthreads()", ""), family),
-    ("sweeps", "_sweep_tiles", BARRIERS[1], BARRIERS[1].replace("cuda.syncthreads()", ""), family),
-    ("sweeps", "_sweep_tiles", BARRIERS[2], BARRIERS[2].replace("cuda.syncthreads()", ""), family),
-    ("sweeps", "_sweep_tiles", "thread - halo", "thread - halo + 1", family),
-    ("sweeps", "_sweep_tiles", "own = thread >= halo", "own = thread >= halo - 1", family),
-    ("sweeps", "_sweep_tiles", "(size - first + kept - 1)", "(size - first)", family),
-    ("sweeps", "_sweep_tiles", "j == 0 or not trial", "j == 0", iterates),
-    ("sweeps", "_sweep_tiles", "elif p == -1", "elif p == -2", family),
-    ("sweeps", "_round", "where[k, SETTLED] + thread", "where[k, SETTLED] + thread + 1", family),
-    ("sweeps", "_round", "end = size if phase == STORE else first", "end = first", iterates),
-    ("verdict", "_count_valid", "front >= first + kept", "front > size", same_bits),
-    ("verdict", "_count_valid", "s + 1 < depth", "False", iterates),
-    ("verdict", "_settle", "where[k, SETTLED] = first", "where[k, SETTLED] = size", family),
-    ("verdict", "_settle", "first = behind", "first = front", family),
-    ("verdict", "_settle", "behind > first + inner", "False", iterates),
-    ("verdict", "_prepare", "maxiter - where[k, COUNT]", "most", family),
-    ("linear", "_chunks", "range(c * length, (c + 1) * length)", "range(0)", chunked),
-    ("linear", "_chunks", "(c + 1) * length)", "(c + 1) * length - 1)", chunked),
-    ("linear", "_chunks", "state[m] = 1", "state[m] = 1 + (c == 3)", chunked),
-    ("linear", "_chunks", "affine and c == 0", "False", chunked),
-    ("linear", "_solve", "starts[c, k, low + i]", "starts[max(c - 1, 0), k, low + i]", chunked),
-    ("linear", "_solve", "fresh and t == 0", "fresh and t % length == 0", chunked),
-    ("linear", "_residual", "+ cuda.threadIdx.x", "+ cuda.threadIdx.x + 1", residuals),
-    ("linear", "_residual", "cuda.gridDim.y *", "2 * cuda.gridDim.y *", residuals),
-    ("linear", "_residual", "r < np.inf", "True", case("residual_test-nan-fails")),
-)
+def alone(_=None):
+    """Sweep with a block for each sequence."""
+    with device(8, 1) as backend:
+        family(backend, 0, 1, 2)
 
 
 def faults(part, n_parts):
     """Plant faults in kernels; each must show, and nothing else."""
-    chosen = FAULTS[int(part) :: int(n_parts)]
-    for check in {fault[-1] for fault in chosen}:
+    from numba_faults import all_faults
+
+    chosen = all_faults()[int(part) :: int(n_parts)]
+    for check in {check for _, check, _ in chosen}:
         with device(16, 100, 100) as backend:
-            check(backend)
-    silent = [fault[:-1] for fault in chosen if not shows(*fault)]
-    assert not silent, silent
+            globals()[check](backend)
+    for function, check, source in chosen:
+        assert shows(function, check, source), (function, check, source)
 
 
-def shows(module, function, right, wrong, check):
+def shows(function, check, source):
     """Return whether a check fails where a fault is planted."""
-    with planted(module, function, right, wrong), device(16, 100, 100) as backend:
+    from numba_faults import planted
+
+    with planted(function, source), device(16, 100, 100) as backend:
         try:
-            check(backend)
+            globals()[check](backend)
         except (AssertionError, IndexError):
             return True
     return False
-
-
-@contextmanager
-def planted(module, name, right, wrong):
-    """Replace a text, once it is made sure that it is there, in the source of a function."""
-    function = getattr(importlib.import_module(f"seqsolve_numba.gpu.{module}"), name)
-    source = inspect.getsource(function)
-    assert right in source, (name, right)
-    made = {}
-    exec(source.replace(right, wrong), function.__globals__, made)
-    users = [m for m in list(sys.modules.values()) if getattr(m, name, None) is function]
-    _forget()
-    with ExitStack() as stack:
-        for user in users:
-            stack.enter_context(mock.patch.object(user, name, made[name]))
-        yield
-    _forget()
-
-
-def _forget():
-    linear._Kernels.of.cache_clear()
-    linear._residual_kernel.cache_clear()
 
 
 if __name__ == "__main__":

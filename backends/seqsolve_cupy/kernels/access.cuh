@@ -26,14 +26,13 @@ __device__ inline bool is_aligned(const void* address) {
     return reinterpret_cast<unsigned long long>(address) % sizeof(Sixteen) == 0;
 }
 
-// The items from `begin` to `end` of those at `data`, `stride` apart, into registers; the others are
-// left as they are. Whole runs of adjacent items, in either direction, move 16 bytes at a time.
+// The first `count` of the items at `data`, `stride` apart, into registers; the others are left as
+// they are. Whole runs of adjacent items, in either direction, move 16 bytes at a time.
 template <int length, typename T>
-__device__ inline void load_run(const T* data, int64 stride, int begin, int end,
-                                T (&items)[length]) {
+__device__ inline void load_run(const T* data, int64 stride, int count, T (&items)[length]) {
     constexpr int size = Pack<T>::size;
     if constexpr (size > 1 && length % size == 0) {
-        if (begin == 0 && end == length && stride == 1 && is_aligned(data)) {
+        if (count == length && stride == 1 && is_aligned(data)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -43,7 +42,7 @@ __device__ inline void load_run(const T* data, int64 stride, int begin, int end,
             }
             return;
         }
-        if (begin == 0 && end == length && stride == -1 && is_aligned(data - length + 1)) {
+        if (count == length && stride == -1 && is_aligned(data - length + 1)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -56,15 +55,15 @@ __device__ inline void load_run(const T* data, int64 stride, int begin, int end,
     }
 #pragma unroll
     for (int k = 0; k < length; ++k)
-        if (k >= begin && k < end) items[k] = data[k * stride];
+        if (k < count) items[k] = data[k * stride];
 }
 
 template <int length, typename T>
-__device__ inline void store_run(T* data, int64 stride, int begin, int end,
+__device__ inline void store_run(T* data, int64 stride, int count,
                                  const T (&items)[length]) {
     constexpr int size = Pack<T>::size;
     if constexpr (size > 1 && length % size == 0) {
-        if (begin == 0 && end == length && stride == 1 && is_aligned(data)) {
+        if (count == length && stride == 1 && is_aligned(data)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -74,7 +73,7 @@ __device__ inline void store_run(T* data, int64 stride, int begin, int end,
             }
             return;
         }
-        if (begin == 0 && end == length && stride == -1 && is_aligned(data - length + 1)) {
+        if (count == length && stride == -1 && is_aligned(data - length + 1)) {
 #pragma unroll
             for (int k = 0; k < length; k += size) {
                 Pack<T> pack;
@@ -87,15 +86,13 @@ __device__ inline void store_run(T* data, int64 stride, int begin, int end,
     }
 #pragma unroll
     for (int k = 0; k < length; ++k)
-        if (k >= begin && k < end) data[k * stride] = items[k];
+        if (k < count) data[k * stride] = items[k];
 }
 
-// The number of steps before step 0 at which a run of adjacent items would be aligned.
-template <typename T>
-__device__ inline int steps_to_alignment(const T* data, int64 stride) {
-    constexpr int size = Pack<T>::size;
-    const int place = int(reinterpret_cast<unsigned long long>(data) / sizeof(T) % size);
-    return stride == 1 ? place : stride == -1 ? size - 1 - place : 0;
+__device__ constexpr int root_of(int square) {
+    int n = 1;
+    while (n * n < square) ++n;
+    return n;
 }
 
 // Lanes are sequences, or states of diagonal recurrences: `outer` counts the batch, `inner` the
@@ -113,6 +110,16 @@ struct Vectors {
         return {data + lane.outer * outer + lane.inner * inner, step, outer, inner, row};
     }
     __device__ T* at(int64 t) const { return data + t * step; }
+
+    // Item i of the m of a step, and whether these are adjacent.
+    template <int m>
+    __device__ T* item(int64 t, int i) const {
+        return at(t) + (m == 1 ? 0 : i * row);
+    }
+    template <int m>
+    __device__ bool are_adjacent() const {
+        return m == 1 || row == 1;
+    }
 };
 
 template <typename T>
@@ -125,15 +132,26 @@ struct Matrices {
     }
     __device__ const T* at(int64 t) const { return data + t * step; }
 
+    template <int m>
+    __device__ const T* item(int64 t, int i) const {
+        constexpr int n = root_of(m);
+        return at(t) + (m == 1 ? 0 : i / n * row + i % n * column);
+    }
+    template <int m>
+    __device__ bool are_adjacent() const {
+        constexpr int n = root_of(m);
+        return m == 1 || (column == 1 && row == n);
+    }
+
     template <int n>
     __device__ void load(int64 t, T (&A)[n * n]) const {
         if (column == 1 && row == n) {
-            load_run(at(t), 1, 0, n * n, A);
+            load_run(at(t), 1, n * n, A);
             return;
         }
         if (column == n && row == 1) {
             T transposed[n * n];
-            load_run(at(t), 1, 0, n * n, transposed);
+            load_run(at(t), 1, n * n, transposed);
 #pragma unroll
             for (int i = 0; i < n; ++i)
 #pragma unroll

@@ -75,12 +75,17 @@ struct Affine {
     }
 };
 
+// Whether several maps fit a thread's registers besides much else. Loops over larger ones are not
+// unrolled: the compiler would fetch ahead, and spill.
+template <typename W, int n>
+constexpr bool fits_unrolled = sizeof(Affine<W, n>) <= 64;
+
 // Leaves in each lane the map of all chunks of its warp up to its own. Chunks of one sequence lie
 // `stride` lanes apart.
 template <int stride, typename W, int n>
 __device__ inline void scan_warp(Affine<W, n>& map) {
     const int lane = threadIdx.x % warp_size;
-#pragma unroll
+#pragma unroll(fits_unrolled<W, n> ? 5 : 1)
     for (int distance = stride; distance < warp_size; distance *= 2) {
         const Affine<W, n> earlier = map.shuffled_up(distance);
         if (lane >= distance) map.compose_after(earlier);

@@ -44,6 +44,7 @@ struct Linear {
     struct Row {
         T b;
     };
+    static constexpr int n_vectors = 1;  // that a row is made of
 
     Matrices<T> A;
     Vectors<const T> b;
@@ -58,12 +59,17 @@ struct Linear {
     __device__ void load(int64 t, int row, Row& item) const { item.b = b.at(t)[row * b.row]; }
 
     template <int length>
-    __device__ void load_run(int64 t, int begin, int end, Row (&items)[length]) const {
+    __device__ void load_run(int64 t, int count, Row (&items)[length]) const {
         T run[length];
-        seqsolve::load_run(b.at(t), b.step, begin, end, run);
+        seqsolve::load_run(b.at(t), b.step, count, run);
 #pragma unroll
         for (int k = 0; k < length; ++k) items[k].b = run[k];
     }
+    template <int>
+    __device__ Vectors<const T> vectors() const { return b; }
+    template <int>
+    __device__ static void set(Row& item, T value) { item.b = value; }
+
     __device__ static W right_side(const Row& item) { return W(item.b); }
     __device__ static T result(const Row& item, W product) { return T(product + W(item.b)); }
 };
@@ -77,6 +83,7 @@ struct Newton {
     struct Row {
         T f, y;
     };
+    static constexpr int n_vectors = 2;
 
     static constexpr bool has_initial = false;
 
@@ -92,15 +99,25 @@ struct Newton {
     }
 
     template <int length>
-    __device__ void load_run(int64 t, int begin, int end, Row (&items)[length]) const {
+    __device__ void load_run(int64 t, int count, Row (&items)[length]) const {
         T run[length];
-        seqsolve::load_run(f.at(t), f.step, begin, end, run);
+        seqsolve::load_run(f.at(t), f.step, count, run);
 #pragma unroll
         for (int k = 0; k < length; ++k) items[k].f = run[k];
-        seqsolve::load_run<length, T>(y.at(t), y.step, begin, end, run);
+        seqsolve::load_run<length, T>(y.at(t), y.step, count, run);
 #pragma unroll
         for (int k = 0; k < length; ++k) items[k].y = run[k];
     }
+    template <int which>
+    __device__ Vectors<const T> vectors() const {
+        if constexpr (which == 0)
+            return f;
+        else
+            return {y.data, y.step, y.outer, y.inner, y.row};
+    }
+    template <int which>
+    __device__ static void set(Row& item, T value) { (which == 0 ? item.f : item.y) = value; }
+
     __device__ static W right_side(const Row& item) { return W(item.f) - W(item.y); }
     __device__ static T result(const Row& item, W product) {
         const T updated = T(W(item.f) + product);

@@ -58,7 +58,7 @@ __device__ inline void wide_steps(const Task& all, const typename Task::W* ends,
             const int64 t = begin + step + j;
             if (!in_use || step + j >= chunk_steps || t >= n_steps) continue;
             if (t > 0 || task.has_initial)
-                load_run(task.A.at(t) + row * task.A.row, task.A.column, 0, piece, entries[j]);
+                load_run(task.A.at(t) + row * task.A.row, task.A.column, piece, entries[j]);
             task.load(t, row, items[j]);
         }
 #pragma unroll
@@ -74,7 +74,7 @@ __device__ inline void wide_steps(const Task& all, const typename Task::W* ends,
                     for (int first = piece; first < n; first += piece) {
                         const int count = n - first < piece ? n - first : piece;
                         load_run(task.A.at(t) + row * task.A.row + first * task.A.column,
-                                 task.A.column, 0, count, entries[j]);
+                                 task.A.column, count, entries[j]);
 #pragma unroll
                         for (int k = 0; k < piece; ++k)
                             if (k < count)

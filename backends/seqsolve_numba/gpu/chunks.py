@@ -16,6 +16,17 @@ from seqsolve_numba.gpu.positions import test_change
 from seqsolve_numba.gpu.program import Program
 
 
+def sizes(program: Program) -> tuple[int, int, Any, int]:
+    """Return the states, the entries of a Jacobian's row, the type of numbers, and the threads."""
+    n, width = program.n_state, program.width
+    return n, width, program.number, team_of(n, width)
+
+
+def team_of(n_state: int, width: int) -> int:
+    """Return how many threads of a block share a window: their maps are in shared memory."""
+    return launch.team(8 * (n_state * (width + 1) + 2), 8 * n_state)
+
+
 def compose_chunk(program: Program) -> Any:
     """Return the device function that tests a thread's steps and composes their linear maps.
 
@@ -229,3 +240,20 @@ def _row(program: Program) -> Any:
             result[i] = total
 
     return launch.device_function(row)
+
+
+def fill_rows(n: int) -> Any:
+    """Return the device function that repeats a state: in a window, or behind one that failed."""
+
+    def fill(
+        y: Any, begin: int, size: int, k: int, behind: bool, guessed: bool,
+        thread: int, n_threads: int,
+    ) -> None:  # fmt: skip
+        row, end = begin, 0 if guessed else begin + size
+        if behind:
+            row, end = begin + size, y.shape[0] - 1
+        for t in range(row + 1 + thread, end + 1, n_threads):
+            for i in range(n):
+                y[t, k, i] = y[row, k, i]
+
+    return launch.device_function(fill)

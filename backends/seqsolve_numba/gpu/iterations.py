@@ -15,39 +15,37 @@ PHASE, BEGIN, SIZE, BASE, FRONT, EXACT, ITERATION, NEXT, COLUMNS = range(9)
 START, FILL, UPDATE, TAIL, DONE = range(5)
 
 
-def examine(record: Any) -> Any:
+def examine() -> Any:
     """Return the device function by which a thread takes a test into account.
 
-    Parameters
-    ----------
-    record : device function
-        ``record(trace, w, iteration, peak)`` reports the largest residual of an iterate.
+    It returns what there is to trace: the window, the iteration and the largest
+    residual; a window of -1 if there is nothing.
     """
 
     def examined(
         k: int, n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
-    ) -> None:  # fmt: skip
+        converged: Any, stuck: Any, nit: Any, residual: Any,
+    ) -> Any:  # fmt: skip
         if where[k, PHASE] == TAIL:
             where[k, PHASE] = DONE
-            return
+            return -1, 0, 0.0
+        w, iteration, largest = -1, 0, 0.0
         if where[k, PHASE] != START:
             begin, size, front = where[k, BEGIN], where[k, SIZE], fronts[k]
             w, iteration = begin // window, where[k, ITERATION]
             largest = max(peaks[k, 0], peaks[k, 1])
-            record(trace, w, iteration, largest)
             failed = front < size and (front < where[k, EXACT] or iteration == maxiter)
             if front < size and not failed:
                 where[k, PHASE], where[k, ITERATION] = UPDATE, iteration + 1
                 where[k, BASE], where[k, FRONT] = where[k, FRONT], front
                 where[k, EXACT] = front + 1
                 fronts[k], peaks[k, 0] = size, 0.0
-                return
+                return w, iteration, largest
             nit[w, k], residual[w, k] = iteration, largest
             if failed:
                 converged[k], stuck[k] = begin + front, front < where[k, EXACT]
                 where[k, PHASE] = TAIL
-                return
+                return w, iteration, largest
             where[k, NEXT] = begin + window
         begin = where[k, NEXT]
         where[k, PHASE] = FILL if begin < n_steps else DONE
@@ -55,5 +53,6 @@ def examine(record: Any) -> Any:
         where[k, BASE] = where[k, FRONT] = where[k, EXACT] = where[k, ITERATION] = 0
         fronts[k] = where[k, SIZE]
         peaks[k, 0] = peaks[k, 1] = 0.0
+        return w, iteration, largest
 
     return launch.device_function(examined)

@@ -36,6 +36,9 @@ std::uint64_t collective(Collective kind, unsigned mask, int width, const char *
                          std::uint64_t value);
 void preempt();  // perhaps another thread runs first
 [[noreturn]] void trap();
+// As cp.async: the bytes are there after the wait; until then `to` holds what nobody should read.
+void copy_async(void *to, const void *from, std::size_t bytes);
+void wait_for_copies();
 void *shared(const void *key, std::size_t bytes, std::size_t alignment);
 void *dynamic_shared();
 

@@ -41,6 +41,12 @@ enum class State { done, ready, at_barrier, in_collective };
 
 struct Block;
 
+struct Copy {
+    void *to;
+    const void *from;
+    std::size_t bytes;
+};
+
 struct Fiber {
     std::jmp_buf position;
     ucontext_t entry;
@@ -59,6 +65,7 @@ struct Fiber {
     int width;
     int source;
     std::uint64_t value;
+    std::vector<Copy> copies;  // under way
 };
 
 // Memory of one block, filled with ones: NaN, or -1. What lies around it is watched.
@@ -175,12 +182,16 @@ void to_scheduler() {
 #endif
 }
 
+template <class... T>
+[[noreturn]] void fail(const char *pattern, T... values);
+
 [[noreturn]] void fiber_main() {
 #if SANITIZED
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
 #endif
     for (;;) {  // one CUDA thread after the other
         grid->kernel.call(grid->kernel.function, grid->arguments);
+        if (!current->copies.empty()) fail("it ends while it copies");
         current->state = State::done;
         to_scheduler();
     }
@@ -231,6 +242,7 @@ Fiber *new_fiber() {
 
 void abandon(Fiber *fiber) {
     fiber->started = false;
+    fiber->copies.clear();
 #if SANITIZED
     __asan_unpoison_memory_region(fiber->stack, fiber->stack_size);
 #endif
@@ -461,6 +473,20 @@ std::uint64_t collective(Collective kind, unsigned mask, int width, const char *
     }
     to_scheduler();
     return self->value;
+}
+
+void copy_async(void *to, const void *from, std::size_t bytes) {
+    const auto addresses = reinterpret_cast<std::uintptr_t>(to) |
+                           reinterpret_cast<std::uintptr_t>(from);
+    if ((bytes != 4 && bytes != 8 && bytes != 16) || addresses % bytes)
+        fail("it copies %zu bytes from %p to %p, which is not aligned", bytes, from, to);
+    std::memset(to, 0xff, bytes);
+    current->copies.push_back({to, from, bytes});
+}
+
+void wait_for_copies() {
+    for (const Copy &copy : current->copies) std::memcpy(copy.to, copy.from, copy.bytes);
+    current->copies.clear();
 }
 
 void *shared(const void *key, std::size_t bytes, std::size_t alignment) {
