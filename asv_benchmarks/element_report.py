@@ -124,7 +124,8 @@ def sequential(element: Any, x: NDArray, y0: NDArray) -> Callable[[], Any]:
 def remembering(cell: GRU, bias: float) -> GRU:
     """Return the cell with the bias of its update gates shifted."""
     shifted = np.array(cell.params["bias_ih"])
-    shifted[cell.n_state : 2 * cell.n_state] += bias
+    n = shifted.size // 3
+    shifted[n : 2 * n] += bias
     return cell.with_params({"bias_ih": shifted})
 
 

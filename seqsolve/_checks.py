@@ -15,6 +15,7 @@ from seqsolve._tree import leaves
 from seqsolve.backend import Array, Backend, get_backend
 
 SUPPORTED_DTYPES = ("float32", "float64", "complex64", "complex128")
+_NAMES = {np.dtype(name): name for name in SUPPORTED_DTYPES}
 
 
 def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
@@ -68,12 +69,19 @@ def boolean(name: str, value: Any) -> bool:
     raise TypeError(f"`{name}` must be True or False; got {value!r}.")
 
 
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype of an array of any library as NumPy's."""
+    return dtype if isinstance(dtype, np.dtype) else np.dtype(str(dtype))
+
+
 def dtype_name(dtype: Any) -> str:
     """Return the name of the dtype in which values of `dtype` are computed.
 
     Integers and booleans become float64, half precision float32.
     """
-    kind = np.dtype(str(dtype))
+    kind = as_dtype(dtype)
+    if kind in _NAMES:
+        return _NAMES[kind]
     if kind.name in SUPPORTED_DTYPES:
         return kind.name
     if kind.kind in "iub":
@@ -98,7 +106,7 @@ def array(name: str, a: Any) -> Any:
     reason = ""
     try:
         given = a if _is_array(a) else np.asarray(a)
-        if np.dtype(str(given.dtype)).kind in "biufc":
+        if as_dtype(given.dtype).kind in "biufc":
             return given
     except (TypeError, ValueError) as error:
         reason = f" ({str(error).rstrip('.')})"
@@ -138,7 +146,7 @@ def output(
     if getattr(out, "shape", None) != shape:
         got = getattr(out, "shape", None) or f"a {type(out).__name__}"
         raise ValueError(f"`{name}` must be an array of shape {shape}; got {got}.")
-    if not np.can_cast(dtype, np.dtype(str(out.dtype)), casting="same_kind"):
+    if not np.can_cast(dtype, as_dtype(out.dtype), casting="same_kind"):
         raise ValueError(f"`{name}` must hold {dtype} values; got an array of {out.dtype}.")
     if not getattr(getattr(out, "flags", None), "writeable", True):
         raise ValueError(f"`{name}` must be writeable; got a read-only array.")
@@ -253,7 +261,7 @@ def _is_array(a: Any) -> bool:
     if not hasattr(a, "shape") or not hasattr(a, "dtype") or hasattr(a, "to_numpy"):
         return False
     try:
-        np.dtype(str(a.dtype))
+        as_dtype(a.dtype)
     except TypeError:
         return False
     return True

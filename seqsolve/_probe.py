@@ -96,8 +96,8 @@ def _call(
     result = function(BoundProblem(problem, own_x), own_y)
     given = dict(leaves(own_x, "x")) | {"y_prev": own_y}
     for path, before in (dict(leaves(x, "x")) | {"y_prev": y_prev}).items():
-        same = (given[path] == before) | (before != before)
-        if not bool(same.all()):
+        same = given[path] == before
+        if not bool(same.all()) and not bool((same | (before != before)).all()):
             raise ValueError(
                 f"`{name}` must leave its arguments as they are, and return a new array; "
                 f"it changed `{path}` in place."

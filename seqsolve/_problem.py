@@ -129,8 +129,6 @@ class Problem:
                 raise ValueError(
                     f"`{path}` must have a leading axis of n_steps; got a scalar ({leaf!r})."
                 )
-            if np.dtype(str(leaf.dtype)).kind not in "biufc":
-                raise TypeError(f"`{path}` must be an array of numbers; got {leaf.dtype} values.")
             if n_steps is None:
                 n_steps = int(leaf.shape[0])
             if leaf.shape[0] != n_steps:

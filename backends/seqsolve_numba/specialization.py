@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,12 +70,12 @@ class Shapes:
     @property
     def n_inputs(self) -> int:
         """How many numbers the input has at one position."""
-        return int(np.prod(self.item)) if self.item is not None else 0
+        return math.prod(self.item) if self.item is not None else 0
 
     @property
     def n_jacobian(self) -> int:
         """How many numbers the Jacobian has at one position."""
-        return int(np.prod(self.jac_shape))
+        return math.prod(self.jac_shape)
 
     @property
     def width(self) -> int:

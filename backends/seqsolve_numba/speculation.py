@@ -22,11 +22,12 @@ Advance = Callable[[NDArray, NDArray], None]
 #: The shortest run-up.
 RUN_UP = 32
 
-#: The shortest run-up where only rounding has to be left, not even that has to be gone.
+#: The shortest run-up of a guess; in long pieces it is `GUESS_PART` of them.
 GUESS_RUN_UP = 64
+GUESS_PART = 1 / 32
 
 #: The shortest piece of a guess.
-SHORTEST = 256
+SHORTEST = 4 * GUESS_RUN_UP
 
 #: A run-up is no longer than this part of a piece: in vain, it costs little.
 LONGEST = 1 / 8
@@ -78,14 +79,14 @@ def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
     Returns
     -------
     array of int
-        The steps, in order, that were guessed and may have a residual: all others are the
-        step function's own values. Empty: all may have one, or there is no guess. States
-        that are not finite are replaced by the first.
+        The steps, in order, that may have a residual: all others are the step function's
+        own values. Empty: there is no guess, because the sequence is too short, or states
+        are not finite.
     """
     size = (len(x) // n_pieces - 1) | 1
     if size < SHORTEST:
         return np.empty(0, np.intp)
-    length = max(GUESS_RUN_UP, size // 32)
+    length = max(GUESS_RUN_UP, int(GUESS_PART * size))
     starts = _run_up_once(advance, x, y[0, 0], size, n_pieces, length)
     pieces, inputs = _pieces(y, size, size, n_pieces), _pieces(x, size, size, n_pieces)
     pieces[0, 1:] = starts[:-1]
@@ -93,11 +94,8 @@ def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
     rest = n_pieces * size
     y[rest, 0] = starts[-1]
     advance(x[rest:], y[rest:])
-    unknown = ~np.isfinite(y)
-    if unknown.any():
-        np.copyto(y, y[0], where=unknown)
-        return np.empty(0, np.intp)
-    return size * np.arange(1, n_pieces + 1) - 1
+    joints = size * np.arange(1, n_pieces + 1) - 1
+    return joints if np.isfinite(y).all() else joints[:0]
 
 
 def _run_up(

@@ -34,7 +34,8 @@ class Noise:
         Normal numbers; -1 or 1; scrambled quasi-random normal numbers, the
         copies a power of two; -1 or 1 in columns that are orthogonal over
         every block of so many copies as there are units, rounded up to a
-        power of two.
+        power of two. With a mean of copies as the baseline, a power of four is
+        best: then no column's mean takes more away than another's.
     baseline : {"loo", "mean", "antithetic", "clean"} or None
         What is subtracted from a copy's loss: the mean of the other copies;
         the mean of all, which shrinks the estimate by ``1 - 1/copies``; the

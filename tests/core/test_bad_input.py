@@ -303,8 +303,8 @@ def test_bad_input_raises_before_any_sweep(changes):
 
     def counted(s, rows):
         positions.append(len(range(*rows.indices(LONG))))
-        return 0.5 * s[rows]
+        return np.zeros((positions[-1], 1))
 
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ValueError), match=f"`{next(iter(changes))}`"):
         seqsolve.jacobi(counted, np.zeros((LONG, 1)), **changes)
-    assert sum(positions) <= 4
+    assert sum(positions) <= 5

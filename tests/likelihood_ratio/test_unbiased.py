@@ -163,6 +163,20 @@ def test_unbiased(name, kind, baseline, order, at):
     check(name, noise, estimates(name, noise))
 
 
+@pytest.mark.parametrize(("kind", "baseline"), list(product(KINDS, BASELINES)))
+def test_noise_by_hand(kind, baseline):
+    rng = np.random.default_rng(0)
+    z, slope = rng.standard_normal((1, 5)).repeat(DATA, axis=0), rng.standard_normal(5)
+    noise = lr.Noise(SIGMA, COPIES, kind, baseline, key=7)
+    samples = []
+    for i in range(CALLS):
+        losses = (lr.perturb(z, noise.iteration(i), layer=2) - z) @ slope + 1e-3
+        clean = np.full(DATA, 1e-3) if baseline == "clean" else None
+        found = lr.error(losses, z, noise.iteration(i), clean=clean, layer=2)
+        samples.append(found.mean(axis=0))
+    assert_unbiased(np.array(samples), expected_share(noise) * slope, "error")
+
+
 @combinations
 def test_estimates_with_a_planted_bias_are_refused(kind, baseline, order, at, monkeypatch):
     """In what the losses weigh, of the size of `FOUND` standard errors."""

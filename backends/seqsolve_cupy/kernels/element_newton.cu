@@ -9,6 +9,7 @@
 #include "increments.cuh"
 #include "narrow.cuh"
 #include "step.cuh"
+#include "walk.cuh"
 
 namespace seqsolve {
 
