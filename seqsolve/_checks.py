@@ -121,7 +121,13 @@ def numeric(name: str, a: Any, backend: Backend) -> Array:
         dtype = dtype_name(given.dtype)
     except TypeError as error:
         raise TypeError(f"`{name}` {error}") from None
-    return backend.asarray(given, dtype=dtype)
+    try:
+        return backend.asarray(given, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{name}` must be an array of numbers that backend {backend.name!r} takes; "
+            f"got {describe(a)} ({error})"
+        ) from error
 
 
 def returned(name: str, value: Any, backend: Backend) -> Array:

@@ -25,6 +25,10 @@ _BUSY_THREADS = 512
 #: Bytes that one access to memory moves at least.
 _SECTOR = 32
 
+#: Sequences side by side where there are enough, of numbers and of matrices: a warp's copies are
+#: adjacent.
+_WIDE_LANES = (32, 8)
+
 #: Threads of a block that solves tiles, at most and at least.
 _TILE_THREADS, _LEAST_TILE_THREADS = 128, 32
 
@@ -176,8 +180,8 @@ def _tiles(
     """Let a tile's accesses be whole sectors, and be no longer than the sequences."""
     if steps_adjacent:
         lanes = 1
-    elif n == 1 and n_lanes >= 2 * 32 * n_multiprocessors:
-        lanes = 32
+    elif n_lanes >= 2 * _WIDE_LANES[n > 1] * n_multiprocessors:
+        lanes = _WIDE_LANES[n > 1]
     else:
         lanes = min(max(1, _SECTOR // (n * itemsize)), 1 << (n_lanes - 1).bit_length())
     fits = n_steps <= _LEAST_TILE_THREADS // lanes * staged_length(n, itemsize)

@@ -148,6 +148,7 @@ def _tiles(task: Task, plan: Tiles) -> None:
     room = min(_MOST_BLOCKS, max(1, layout.shared_memory() // memory))
     run = kernel(task.name, _instance(task, "tiles", n, lanes, plan.threads))
     run.max_dynamic_shared_size_bytes = memory
+    run.preferred_shared_memory_carveout = 100  # percent: as many blocks as there is room for
     sizes = map(np.int64, (n_steps, task.n_lanes, task.n_inner))
     counts = map(np.int32, (n_columns, n_tiles, plan.reach))
     run(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.processes import environment
 
 import seqsolve
 from seqsolve.models import GRU
@@ -17,6 +19,10 @@ pytestmark = pytest.mark.gpu
 
 MILLION = 10**6
 SUPPORT = Path(__file__).parents[1] / "support"
+REPORT = Path(__file__).parents[2] / "asv_benchmarks" / "gpu_report.py"
+
+#: Of the report, besides those of other libraries, which may be missing.
+SECTIONS = ("memory", "parts", "reduction", "element", "noise", "tuning")
 
 
 @pytest.mark.parametrize("program", ["kernel_grid.py", "cupy_interface.py"])
@@ -24,6 +30,22 @@ def test_programs_that_check_the_device(program):
     command = [sys.executable, str(SUPPORT / program)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "deer", "linear"])
+def test_the_report_measures_every_figure(section, tmp_path):
+    output = tmp_path / "report"
+    command = [sys.executable, str(REPORT), "--tiny", "--sections", section]
+    result = subprocess.run(
+        [*command, "--output", str(output)],
+        env=environment(PYTHONSAFEPATH=""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    for figure in json.loads(output.with_suffix(".json").read_text())["figures"]:
+        assert figure["seconds"] or "PeerError" in figure["note"], figure
 
 
 def system(n_state, dense):

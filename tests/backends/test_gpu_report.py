@@ -65,12 +65,13 @@ def test_every_figure_is_measured_and_verified(tmp_path, sections):
 @needs_emulation
 def test_peers_compute_the_same(tmp_path):
     output = tmp_path / "report"
-    result = run("--tiny", "--sections", "deer", "--output", str(output), path=EMULATION)
+    result = run("--tiny", "--sections", "deer,linear", "--output", str(output), path=EMULATION)
     assert result.returncode == 0, result.stdout + result.stderr
     figures = json.loads(output.with_suffix(".json").read_text())["figures"]
     installed = {
         "jax.lax.scan, jitted": find_spec("jax"),
         "DEER by jax.lax.associative_scan": find_spec("jax"),
+        "jax.lax.associative_scan, jitted": find_spec("jax"),
         "cuDNN GRU (torch)": find_spec("torch"),
     }
     for figure in figures:
@@ -148,6 +149,20 @@ def test_without_a_device_it_measures_nothing(tmp_path):
     assert "Nothing was measured" in result.stderr
     assert "there is none" in result.stderr
     assert not (tmp_path / "report.json").exists()
+
+
+def test_steps_on_a_gpu_have_names(tmp_path):
+    check = BENCHMARKS.parent / "tests" / "support" / "check_on_gpu"
+    result = subprocess.run(
+        [str(check), "tests", "nothing"],
+        env=environment(LOGS=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("there is no step 'nothing': tests sanitizers report")
+    assert not list(tmp_path.iterdir())
 
 
 def test_sections_have_names(tmp_path):

@@ -227,6 +227,9 @@ def test_launches_that_fail_leave_the_device_usable(module):
             kernel(grid, block, (a, np.int32(10)), shared_mem=shared)
     with pytest.raises(cupy.cuda.driver.CUDADriverError, match="INVALID_VALUE"):
         kernel.max_dynamic_shared_size_bytes = 232449
+    with pytest.raises(cupy.cuda.driver.CUDADriverError, match="INVALID_VALUE"):
+        kernel.preferred_shared_memory_carveout = 101
+    kernel.preferred_shared_memory_carveout = 100
     kernel.max_dynamic_shared_size_bytes = 65536
     kernel((1,), (32,), (a, np.int32(10)), shared_mem=50000)
     assert (a == 1).all()

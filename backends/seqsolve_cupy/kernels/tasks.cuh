@@ -58,13 +58,6 @@ struct Linear {
     __device__ W initial(int row) const { return has_initial ? W(v0.data[row * v0.row]) : W(0.0); }
     __device__ void load(int64 t, int row, Row& item) const { item.b = b.at(t)[row * b.row]; }
 
-    template <int length>
-    __device__ void load_run(int64 t, int count, Row (&items)[length]) const {
-        T run[length];
-        seqsolve::load_run(b.at(t), b.step, count, run);
-#pragma unroll
-        for (int k = 0; k < length; ++k) items[k].b = run[k];
-    }
     template <int>
     __device__ Vectors<const T> vectors() const { return b; }
     template <int>
@@ -98,16 +91,6 @@ struct Newton {
         item.y = y.at(t)[row * y.row];
     }
 
-    template <int length>
-    __device__ void load_run(int64 t, int count, Row (&items)[length]) const {
-        T run[length];
-        seqsolve::load_run(f.at(t), f.step, count, run);
-#pragma unroll
-        for (int k = 0; k < length; ++k) items[k].f = run[k];
-        seqsolve::load_run<length, T>(y.at(t), y.step, count, run);
-#pragma unroll
-        for (int k = 0; k < length; ++k) items[k].y = run[k];
-    }
     template <int which>
     __device__ Vectors<const T> vectors() const {
         if constexpr (which == 0)

@@ -34,17 +34,31 @@ struct Run {
             load_run(task.A.at(t), task.A.step, end, entries);
 #pragma unroll
             for (int k = 0; k < length; ++k) A[k][0] = entries[k];
-            typename Task::Row items[length];
-            task.load_run(t, end, items);
+        } else {
 #pragma unroll
-            for (int k = 0; k < length; ++k) rows[k][0] = items[k];
+            for (int k = 0; k < length; ++k)
+                if (k < end) task.A.template load<n>(t + k, A[k]);
+        }
+        load_vectors<0>(task, t);
+        if constexpr (Task::n_vectors > 1) load_vectors<1>(task, t);
+    }
+
+    template <int which>
+    __device__ void load_vectors(const Task& task, int64 t) {
+        const auto vectors = task.template vectors<which>();
+        if constexpr (n == 1) {
+            T run[length];
+            load_run(vectors.at(t), vectors.step, end, run);
+#pragma unroll
+            for (int k = 0; k < length; ++k) Task::template set<which>(rows[k][0], run[k]);
         } else {
 #pragma unroll
             for (int k = 0; k < length; ++k) {
                 if (k >= end) continue;
-                task.A.template load<n>(t + k, A[k]);
+                T items[n];
+                load_run(vectors.at(t + k), vectors.row, n, items);
 #pragma unroll
-                for (int row = 0; row < n; ++row) task.load(t + k, row, rows[k][row]);
+                for (int row = 0; row < n; ++row) Task::template set<which>(rows[k][row], items[row]);
             }
         }
     }
@@ -81,9 +95,7 @@ struct Run {
         } else {
 #pragma unroll
             for (int k = 0; k < length; ++k)
-#pragma unroll
-                for (int row = 0; row < n; ++row)
-                    if (k < end) task.y.at(t + k)[row * task.y.row] = results[k][row];
+                if (k < end) store_run(task.y.at(t + k), task.y.row, n, results[k]);
         }
     }
 };

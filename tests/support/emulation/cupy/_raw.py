@@ -70,6 +70,7 @@ class RawKernel:
         self.name = kernel.name
         self._kernel = kernel
         self._device = current_device()
+        self._carveout = -1
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
@@ -80,6 +81,16 @@ class RawKernel:
         if not 0 <= size <= MAX_DYNAMIC_SHARED:
             raise CUDADriverError(1, "CUDA_ERROR_INVALID_VALUE: invalid argument")
         self._kernel.max_dynamic_shared = size
+
+    @property
+    def preferred_shared_memory_carveout(self) -> int:
+        return self._carveout
+
+    @preferred_shared_memory_carveout.setter
+    def preferred_shared_memory_carveout(self, percent: int) -> None:
+        if not -1 <= percent <= 100:
+            raise CUDADriverError(1, "CUDA_ERROR_INVALID_VALUE: invalid argument")
+        self._carveout = percent
 
     def __call__(
         self,
