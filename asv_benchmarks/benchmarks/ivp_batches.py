@@ -61,6 +61,9 @@ class Sweep(Benchmark):
     def time_solve(self, *_: Any) -> None:
         self.solve()
 
+    def peakmem_solve(self, *_: Any) -> None:
+        self.solve()
+
     def track_scipy_ratio(self, *_: Any) -> float:
         n = self.y0.shape[1]
         few = min(FEW, n)

@@ -321,7 +321,7 @@ class LiftedRadau(LiftedImplicit):
 
 def _real_interval(method: ExplicitRungeKutta) -> float:
     """Return how far a step times a negative eigenvalue may go before errors grow."""
-    return _interval_of(method.A.tobytes(), method.b.tobytes())
+    return _interval_of(method.A.astype(float).tobytes(), method.b.astype(float).tobytes())
 
 
 @cache

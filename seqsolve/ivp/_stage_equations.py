@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,11 +42,16 @@ def spectrum(A: NDArray, dtype: Any) -> Spectrum | None:
     dtype : dtype
         Of the states: real ones need one of each conjugate pair.
     """
-    values, vectors = np.linalg.eig(A.astype(complex))
+    return _spectrum(A.astype(float).tobytes(), len(A), dtype.kind == "c")
+
+
+@cache
+def _spectrum(tableau: bytes, s: int, all_of_a_pair: bool) -> Spectrum | None:
+    values, vectors = np.linalg.eig(np.frombuffer(tableau).reshape(s, s).astype(complex))
     if np.linalg.cond(vectors) > _WORST:
         return None
     left = np.linalg.inv(vectors)
-    if dtype.kind == "c":
+    if all_of_a_pair:
         return Spectrum(values, left, vectors)
     single = np.abs(values.imag) <= 1e-12 * np.abs(values)
     one = np.concatenate([np.flatnonzero(single), np.flatnonzero(~single & (values.imag > 0))])

@@ -8,6 +8,7 @@ from support.odes import pendulum, robertson
 
 from seqsolve import solve_ivp
 from seqsolve.ivp import METHODS, DenseOutput, Method, Points, RightHandSide
+from seqsolve.ivp._explicit import ExplicitRungeKutta
 from seqsolve.ivp._lifted import Iterate, Unlifted, lifted
 
 
@@ -107,6 +108,18 @@ def test_a_sample_is_taken_at_the_stages():
     np.testing.assert_allclose(iterate.Y[..., 0], 1 + 3 * times)
     np.testing.assert_array_equal(iterate.y[0], Y0)
     np.testing.assert_allclose(iterate.y[1:, 1], 2 - MESH[1:])
+
+
+def test_tableaux_of_integers():
+    """Heun's method: stable for steps up to 2 over the spectral radius."""
+
+    class Heun(ExplicitRungeKutta):
+        name, order, error_order = "Heun", 2, 2
+        A, b, c = np.array([[0, 0], [1, 0]]), np.array([0.5, 0.5]), np.array([0, 1])
+
+    assert lifted(Heun()).stability == pytest.approx(2, abs=0.02)
+    result = solve_ivp(lambda t, y: -y, (0, 1), [1.0], Heun, rtol=1e-4)
+    np.testing.assert_allclose(result.y[0, -1], np.exp(-1), rtol=1e-3)
 
 
 def test_complex_states():
