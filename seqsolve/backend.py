@@ -391,11 +391,11 @@ def get_backend(name: str) -> Backend:
     if not isinstance(name, str):
         raise TypeError(f"`name` must be a string; got {type(name).__name__}.")
     try:
-        backend = _registry.load(name)
+        backend: Backend = _registry.load(name)
     except _registry.UnavailableError as error:
         raise BackendUnavailableError(f"Backend {name!r} cannot run here: {error}") from error
-    if not isinstance(backend, Backend):
-        missing = [m for m in _PRIMITIVES if not hasattr(backend, m)]
+    missing = [member for member in _PRIMITIVES if not hasattr(backend, member)]
+    if missing:
         raise BackendUnavailableError(
             f"Backend {name!r} does not keep the contract: it lacks {', '.join(missing)}."
         )
