@@ -30,11 +30,11 @@ def measure_element_steps(session: Session) -> None:
         note = f"does not use the device: {numba.describe().get('cuda', '')}"
         session.add({}, "Numba", lambda: {"seconds": None, "note": note})
     backends = [seqsolve.get_backend("cupy"), *([numba] if on_device or session.tiny else [])]
-    for n_units, n_batch, n_steps in session.cases(GRUS):
+    for n_units, n_batch, n_steps in session.cases(GRUS, 1):
         case = {
             "n_units": n_units,
             "n_batch": session.size(n_batch, 3),
-            "n_steps": session.size(n_steps),
+            "n_steps": session.size(n_steps, 24),
         }
         for backend in backends:
             session.attempt(case, _element_step, session, backend, case)

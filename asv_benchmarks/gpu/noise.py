@@ -23,7 +23,7 @@ def measure_noise(session: Session) -> None:
         backend = seqsolve.get_backend(name)
         if type(backend).__name__ == "NumbaBackend" and not session.tiny:
             continue  # of CPU threads
-        for sizes in session.cases(LAYERS):
+        for sizes in session.cases(LAYERS, 1):
             n_copies, n_data, n_units = (session.size(n, 8) for n in sizes)
             case = {"backend": name, "n_copies": n_copies, "n_data": n_data, "n_units": n_units}
             if isinstance(backend, NoiseKernels):

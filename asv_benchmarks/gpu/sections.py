@@ -38,6 +38,7 @@ SECTIONS = {
         "Primitives at the speed of memory", "gpu.kernels", "measure_primitives", 2.0
     ),
     "deer": Section("GRU by deer, float32", "gpu.solvers", "measure_deer", 5.0),
+    "linear": Section("Linear recurrences", "gpu.linear", "measure_linear", 0.5),
     "parts": Section("Parts of an iteration of deer", "gpu.solvers", "measure_parts", 0.5),
     "reduction": Section("Cyclic reduction", "gpu.kernels", "measure_reduction", 1.0),
     "element": Section("Compiled element steps", "gpu.element", "measure_element_steps", 1.5),

@@ -125,10 +125,10 @@ def _gru(session: Session, peers: Peers, case: Case, file: Path) -> None:
     del problem
     release()
     for peer, variant in PEERS.items():
-        _peer(session, peers, peer, variant, case, expected, file)
+        measure_peer(session, peers, peer, variant, case, expected, file)
 
 
-def _peer(
+def measure_peer(
     session: Session,
     peers: Peers,
     peer: str,
@@ -159,7 +159,8 @@ def _peer(
         if not session.tiny:
             timeout = min(timeout, COMPILING + 6 * likely)
         answer = peers.measure(peer, case, file, timeout)
-        deviation = float(np.abs(np.load(file) - expected).max()) / TOLERANCE
+        largest = max(1.0, float(np.abs(expected).max()))
+        deviation = float(np.abs(np.load(file) - expected).max()) / (TOLERANCE * largest)
         note = f"first call {answer['first']:.1f} s, on {answer['device']}"
         return {"seconds": answer["seconds"], "deviation": deviation, "note": note}
 
@@ -167,7 +168,7 @@ def _peer(
 
 
 def _others(session: Session, case: Case, variant: str) -> list[Figure]:
-    """Return the figures of a variant for the same GRU at any length."""
+    """Return the figures of a variant for the same problem at any length."""
     any_length = {**case, "n_steps": 0}
     return [
         f

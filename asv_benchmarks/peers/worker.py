@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -67,15 +68,16 @@ class Peers:
         for peer in list(self._processes):
             self._end(peer)
 
-    def measure(self, peer: str, case: dict[str, int], file: Path, timeout: float) -> Any:
-        """Have a peer compute a GRU of `gru_problem`, and return its answer.
+    def measure(self, peer: str, case: dict[str, Any], file: Path, timeout: float) -> Any:
+        """Have a peer compute a case, and return its answer.
 
         Parameters
         ----------
         peer : str
             A module of this package.
         case : dict
-            ``n_units``, ``n_batch`` and ``n_steps``.
+            ``n_units``, ``n_batch`` and ``n_steps`` of a GRU of `gru_problem`, or ``n_state``,
+            ``structure`` and ``n_steps`` of a recurrence of `linear_problem`.
         file : Path
             Receives the states at the steps of `sampled`.
         timeout : float
@@ -143,17 +145,13 @@ def main(peer: str, tiny: bool) -> None:
 
 
 def _answer(peer: Any, case: dict[str, Any], tiny: bool) -> dict[str, Any]:
-    from benchmarks.common import gru_problem
-
     if not tiny and not peer.on_gpu():
         raise PeerError("is not installed with a GPU")
-    batch = () if case["n_batch"] == 1 else (case["n_batch"],)
-    cell, x, y0 = gru_problem(case["n_units"], case["n_steps"], batch)
-    run = peer.gru(cell, x, y0)
+    run, shape = _problem(peer, case)
     start = time.perf_counter()
     y = run()
     first = time.perf_counter() - start
-    np.save(case["file"], np.asarray(_on_host(y)).reshape(len(x), *y0.shape)[_samples(len(x))])
+    np.save(case["file"], sampled(np.asarray(_on_host(y)).reshape(shape)))
     del y
     times: list[float] = []
     end = time.monotonic() + (0.0 if tiny else SECONDS)
@@ -165,8 +163,17 @@ def _answer(peer: Any, case: dict[str, Any], tiny: bool) -> dict[str, Any]:
     return {"seconds": statistics.median(times), "first": first, "device": device}
 
 
-def _samples(n_steps: int) -> Any:
-    return sampled(np.arange(n_steps))
+def _problem(peer: Any, case: dict[str, Any]) -> tuple[Callable[[], Any], tuple[int, ...]]:
+    """Return what a peer computes, and the shape of the states."""
+    from benchmarks.common import gru_problem, linear_problem
+
+    n_steps = case["n_steps"]
+    if "structure" in case:
+        A, b = linear_problem(n_steps, case["n_state"], case["structure"], "float32")
+        return peer.linear(A, b), b.shape
+    batch = () if case["n_batch"] == 1 else (case["n_batch"],)
+    cell, x, y0 = gru_problem(case["n_units"], n_steps, batch)
+    return peer.gru(cell, x, y0), (n_steps, *y0.shape)
 
 
 def _on_host(y: Any) -> Any:

@@ -20,7 +20,7 @@ import seqsolve  # noqa: E402
 from seqsolve import BlockDiagonal, Status, element_step  # noqa: E402
 from seqsolve.models import GRU, MultiHeadGRU  # noqa: E402
 from seqsolve.testing import _oracle  # noqa: E402
-from seqsolve_cupy.element import newton  # noqa: E402
+from seqsolve_cupy.element import newton, windows  # noqa: E402
 from seqsolve_cupy.element.program import Program  # noqa: E402
 from seqsolve_cupy.element.steps import ElementSteps  # noqa: E402
 
@@ -169,7 +169,7 @@ def assert_as_reference(step, x, y, tolerance=1e-10, **options):
 def planned(monkeypatch):
     def choose(name):
         monkeypatch.setattr(newton, "plan", lambda *_: PLANS[name])
-        monkeypatch.setattr(newton, "_THREADS", 32)
+        monkeypatch.setattr(windows, "THREADS", 32)
 
     return choose
 
@@ -283,9 +283,9 @@ def test_no_array_of_jacobians_is_made_in_an_iteration():
         pytest.skip("CuPy does not count launches")
     before = stream.launches
     _, outcome = solve(step, x, y)
-    looks = -(-(int(outcome.nit.max()) + 1) // newton.LOOK_EVERY)
+    looks = -(-(int(outcome.nit.max()) + 1) // windows.LOOK_EVERY)
     # Two launches for an iteration; the rest is packed parameters, a window's start and its end.
-    assert stream.launches - before <= 2 * newton.LOOK_EVERY * looks + 10
+    assert stream.launches - before <= 2 * windows.LOOK_EVERY * looks + 10
 
 
 def test_large_states_iterate_on_arrays():

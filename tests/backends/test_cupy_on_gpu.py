@@ -32,7 +32,7 @@ def test_programs_that_check_the_device(program):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("section", [*SECTIONS, "deer"])
+@pytest.mark.parametrize("section", [*SECTIONS, "deer", "linear"])
 def test_the_report_measures_every_figure(section, tmp_path):
     output = tmp_path / "report"
     command = [sys.executable, str(REPORT), "--tiny", "--sections", section]

@@ -65,12 +65,13 @@ def test_every_figure_is_measured_and_verified(tmp_path, sections):
 @needs_emulation
 def test_peers_compute_the_same(tmp_path):
     output = tmp_path / "report"
-    result = run("--tiny", "--sections", "deer", "--output", str(output), path=EMULATION)
+    result = run("--tiny", "--sections", "deer,linear", "--output", str(output), path=EMULATION)
     assert result.returncode == 0, result.stdout + result.stderr
     figures = json.loads(output.with_suffix(".json").read_text())["figures"]
     installed = {
         "jax.lax.scan, jitted": find_spec("jax"),
         "DEER by jax.lax.associative_scan": find_spec("jax"),
+        "jax.lax.associative_scan, jitted": find_spec("jax"),
         "cuDNN GRU (torch)": find_spec("torch"),
     }
     for figure in figures:

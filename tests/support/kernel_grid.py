@@ -192,6 +192,9 @@ def run_element_step(dtype: np.dtype, n_batch: int) -> None:
     bound = BoundElementStep(step, x, Programs())
     fy, complete = bound.linearize(cupy.asarray(expected[:-1].astype(dtype)))
     check(fy, expected[1:], ("element_evaluate", n_batch))
+    h = seqsolve.triangular_map(step, x, y[0], backend="cupy")
+    swept = seqsolve.jacobi_gs(h, cupy.zeros(h.shape, dtype=dtype), block_size=40).y
+    check(swept, expected[1:], ("element_sweep", n_batch))
     host = seqsolve.element_step(
         rotating, rotating_jac, n_state=2, params={"W": step.params["W"].get().astype(float)}
     )

@@ -1,9 +1,10 @@
 """Makes the threads of Numba's CUDA simulator take turns.
 
 The simulator starts a thread of Python for each of CUDA, and asks all of them
-again and again whether they wait. Here they are kept from block to block, and
-one of them runs at a time, from barrier to barrier, in an order that is drawn
-anew each time: faster, repeatable, and hard on a barrier that is missing.
+again and again whether they wait. Here one runs at a time, from barrier to
+barrier, in an order that is drawn anew each time: faster, repeatable, and hard
+on a barrier that is missing. Where no thread meets a barrier, all are one
+thread of Python; those that there are serve block after block.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numba.cuda.simulator import kernel, kernelapi
 
 
 class Thread(threading.Thread):
-    """A thread of one block after the other."""
+    """Threads of a block, one after the other, up to the first that meets a barrier."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -27,19 +28,23 @@ class Thread(threading.Thread):
         self._back.acquire()
         self.start()
 
-    def begin(self, function, block, index):
-        """Take the place of a thread of a block."""
-        self._function = function
-        self.error, self.done = None, False
-        self.blockIdx, self.threadIdx = kernelapi.Dim3(*block), kernelapi.Dim3(*index)
+    def begin(self, function, block, left):
+        """Take the places of threads of a block: of those that are `left`, an index for each."""
+        self._function, self._left = function, left
+        self._waits, self._error = False, None
+        self.blockIdx = kernelapi.Dim3(*block)
 
     def go_on(self):
-        """Run to the next barrier, or to the end."""
+        """Run to the next barrier, or to the end; return whether it is a barrier."""
         self._turn.release()
         self._back.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._waits
 
     def syncthreads(self):
         """Wait for the next turn: `numba.cuda.syncthreads`."""
+        self._waits = True
         self._back.release()
         self._turn.acquire()
 
@@ -47,10 +52,12 @@ class Thread(threading.Thread):
         while True:
             self._turn.acquire()
             try:
-                self._function()
+                while self._left:
+                    self.threadIdx = kernelapi.Dim3(*self._left.pop())
+                    self._function()
             except Exception as error:
-                self.error = error
-            self.done = True
+                self._error = error
+            self._waits = False
             self._back.release()
 
 
@@ -64,24 +71,28 @@ class BlockManager:
         self._function, self._block_dim = function, block_dim
 
     def run(self, block, *arguments):
-        indices = list(np.ndindex(*self._block_dim))
-        while len(self._threads) < len(indices):
-            self._threads.append(Thread())
-        running = self._threads[: len(indices)]
-        for thread, index in zip(running, indices, strict=True):
-            thread.begin(lambda: self._function(*arguments), block, index)
-        while running:
-            self._order.shuffle(running)
-            for thread in running:
-                thread.go_on()
-                if thread.error is not None:
-                    self._threads.clear()  # the others wait for ever
-                    raise thread.error
-            waiting = [thread for thread in running if not thread.done]
-            if waiting and len(waiting) < len(running):
-                self._threads.clear()
+        try:
+            self._run(block, lambda: self._function(*arguments))
+        except Exception:
+            self._threads.clear()  # those that wait do so for ever
+            raise
+
+    def _run(self, block, function):
+        left = list(np.ndindex(*self._block_dim))
+        self._order.shuffle(left)
+        n_threads, waiting = len(left), []
+        while left:
+            if len(self._threads) == len(waiting):
+                self._threads.append(Thread())
+            thread = self._threads[len(waiting)]
+            thread.begin(function, block, left)
+            if thread.go_on():
+                waiting.append(thread)
+        while waiting:
+            if len(waiting) < n_threads:
                 raise AssertionError("Some threads of a block wait for threads that have ended.")
-            running = waiting
+            self._order.shuffle(waiting)
+            waiting = [thread for thread in waiting if thread.go_on()]
 
 
 def shared_array(self, shape, dtype, alignment=None):

@@ -9,7 +9,7 @@ import numpy as np
 from seqsolve.backend import Array, FusedOutcome
 from seqsolve.step import BoundStep
 from seqsolve_cupy import layout, memory
-from seqsolve_cupy.element import newton
+from seqsolve_cupy.element import newton, sweeps
 from seqsolve_cupy.element.evaluate import BoundElementStep
 from seqsolve_cupy.element.march import march
 from seqsolve_cupy.element.program import Programs
@@ -23,7 +23,7 @@ BUSY_SEQUENCES = 128
 
 
 class ElementSteps:
-    """Element steps, compiled and fused with the solvers: `seqsolve.backend.FusedSteps`."""
+    """Element steps, compiled and fused with the solvers."""
 
     def __init__(self) -> None:
         self._programs = Programs()
@@ -59,6 +59,12 @@ class ElementSteps:
         with common_device(x, y):
             program, x = self._programs.of(step, x, y)
             return newton.newton_windows(program, x, step.params, y, **options)
+
+    def sweep_windows(self, step: Any, x: Array | None, y: Array, **options: Any) -> FusedOutcome:
+        """Solve one window after the other by Jacobi sweeps, fused."""
+        with common_device(x, y):
+            program, x = self._programs.of(step, x, y)
+            return sweeps.sweep_windows(program, x, step.params, y, **options)
 
     def bind_step(self, step: Any, x: Array | None) -> BoundStep:
         """Return the step with its input fixed, compiled."""

@@ -24,6 +24,11 @@ struct Control {
     __device__ unsigned long long* solved_peak(int64 k) const { return word(5, k); }
     __device__ unsigned long long* old_peak(int64 k) const { return word(6, k); }
 
+    // Of sweeps: what `exact` and `solved_peak` stand for. Positions from here on became exact
+    // together, and those at the end of the window are `n_unverified`.
+    __device__ int64& n_unverified(int64 k) const { return exact(k); }
+    __device__ int64& is_verifying(int64 k) const { return rows[5 * n_batch + k]; }
+
    private:
     __device__ unsigned long long* word(int row, int64 k) const {
         return reinterpret_cast<unsigned long long*>(rows + row * n_batch + k);

@@ -14,6 +14,7 @@ __global__ void __launch_bounds__(threads) element_evaluate(
     using T = Step::T;
     constexpr int n = Step::n, size = jacobian ? n * Step::width : n;
     constexpr bool is_small = size * sizeof(T) <= largest_in_registers;
+    constexpr int unrolled = is_small ? size : 1;
     const int64 item = int64(blockIdx.x) * threads + threadIdx.x;
     if (item >= n_steps * n_batch) return;
     const int64 t = item / n_batch, k = item % n_batch;
@@ -22,9 +23,9 @@ __global__ void __launch_bounds__(threads) element_evaluate(
     out += item * size;
     T state[n], own[is_small ? size : 1];
     T* const result = is_small ? own : out;
-#pragma unroll
+#pragma unroll unrolled
     for (int i = 0; i < n; ++i) state[i] = y[i * y_state];
-#pragma unroll
+#pragma unroll unrolled
     for (int i = 0; i < size; ++i) result[i] = T(element::not_a_number<element::Real>());
     if constexpr (jacobian)
         Step::jac(state, x, params, result);

@@ -23,23 +23,23 @@ __global__ void __launch_bounds__(threads) element_march(
     const Step::X* __restrict__ x, int64 x_step, int64 x_batch,
     const Step::T* __restrict__ params, Step::T* __restrict__ y, int64 y_step, int64 y_batch, int64 y_state, int64 n_steps, int64 n_batch) {
     using T = Step::T;
-    constexpr int n = Step::n;
+    constexpr int n = Step::n, unrolled = n <= 16 ? n : 1;
     const int64 k = int64(blockIdx.x) * threads + threadIdx.x;
     if (k >= n_batch) return;
     y += k * y_batch;
     x += k * x_batch;
     T state[n], next[n];
-#pragma unroll
+#pragma unroll unrolled
     for (int i = 0; i < n; ++i) state[i] = y[i * y_state];
     Ahead<(Step::n_inputs <= 16)> now, later;
     now.load(x);
     for (int64 t = 0; t < n_steps; ++t, x += x_step) {
         if (t + 1 < n_steps) later.load(x + x_step);
-#pragma unroll
+#pragma unroll unrolled
         for (int i = 0; i < n; ++i) next[i] = T(element::not_a_number<element::Real>());
         Step::step(state, now.at(x), params, next);
         y += y_step;
-#pragma unroll
+#pragma unroll unrolled
         for (int i = 0; i < n; ++i) y[i * y_state] = state[i] = next[i];
         now = later;
     }

@@ -151,24 +151,28 @@ class Report:
 
 def n_multiprocessors() -> int:
     """Return how many multiprocessors the device has; a block runs on one."""
-    return 2 if simulated() else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+    return 2 if simulated() else _attribute("MultiProcessorCount")
 
 
 def n_resident() -> int:
     """Return how many threads the device runs at the same time."""
     if simulated():
         return 16
+    return n_multiprocessors() * _attribute("MaxThreadsPerMultiProcessor")
+
+
+def _attribute(name: str) -> int:
+    """Return an attribute of the device: Numba's names of them have changed, CuPy's have not."""
     import cupy
 
-    return _n_resident(cupy.cuda.Device().id)
+    return _attribute_of(cupy.cuda.Device().id, name)
 
 
 @functools.cache
-def _n_resident(device: int) -> int:
+def _attribute_of(device: int, name: str) -> int:
     import cupy
 
-    attributes = cupy.cuda.Device(device).attributes  # Numba's name of the second has changed
-    return int(attributes["MultiProcessorCount"] * attributes["MaxThreadsPerMultiProcessor"])
+    return int(cupy.cuda.Device(device).attributes[name])
 
 
 def blocks_each(n_batch: int, most: int) -> int:
