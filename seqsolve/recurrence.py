@@ -60,6 +60,12 @@ def linear_recurrence(
     TypeError, ValueError
         An argument is wrong; the message names it.
 
+    Notes
+    -----
+    Scan and cyclic reduction multiply the matrices of many steps. If these
+    products grow beyond the largest number, states that they meet become NaN,
+    zeros included, where ``"sequential"`` would keep them finite.
+
     References
     ----------
     .. [1] G. E. Blelloch, "Prefix sums and their applications", 1990.
