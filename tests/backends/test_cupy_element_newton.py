@@ -288,6 +288,13 @@ def test_no_array_of_jacobians_is_made_in_an_iteration():
     assert stream.launches - before <= 2 * windows.LOOK_EVERY * looks + 10
 
 
+@pytest.mark.parametrize(("n", "dtypes"), [(3, ["float32", "float64"]), (4, ["float32"])])
+def test_what_fits_registers_is_fused(n, dtypes):
+    step = element_step(dense, dense_jac, n_state=n, params={"W": np.zeros((n, n))})
+    backend = seqsolve.get_backend("cupy")
+    assert [t for t in ("float32", "float64", "complex64") if backend.fuses(step, t)] == dtypes
+
+
 def test_large_states_iterate_on_arrays():
     rng = np.random.default_rng(0)
     W = (0.2 * rng.standard_normal((7, 7))).astype("float32")

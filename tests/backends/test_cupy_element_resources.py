@@ -88,13 +88,15 @@ def long_short_term_memory(dtype):
 
 
 #: Step, dtype, adjacent sequences of a block, architecture; registers of a thread and bytes
-#: spilled by Newton's kernel, at most. Runs of four float64 states take all registers and more.
+#: spilled by Newton's kernel, at most. The largest cells take all registers, and a little more.
 NEWTON = {
     "logistic map": (logistic_map, "float64", 1, "sm_80", 104, 0),
     "logistic map, lanes": (logistic_map, "float32", 8, "sm_90", 88, 0),
     "GRU of 1": (lambda dtype: gru(1, dtype), "float32", 8, "sm_80", 96, 0),
     "GRU of 2": (lambda dtype: gru(2, dtype), "float32", 1, "sm_90", 128, 0),
     "GRU of 2, float64": (lambda dtype: gru(2, dtype), "float64", 4, "sm_80", 200, 0),
+    "GRU of 3, float64": (lambda dtype: gru(3, dtype), "float64", 1, "sm_80", 255, 32),
+    "GRU of 3, float64, lanes": (lambda dtype: gru(3, dtype), "float64", 4, "sm_90", 255, 160),
     "GRU of 4": (lambda dtype: gru(4, dtype), "float32", 2, "sm_90", 255, 64),
     "LSTM": (long_short_term_memory, "float32", 4, "sm_90", 128, 0),
 }

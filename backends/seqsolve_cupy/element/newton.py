@@ -13,8 +13,9 @@ from seqsolve_cupy.element.windows import LOOK_EVERY, Window, Windows, strided, 
 
 __all__ = ["fits", "newton_windows"]
 
-#: Numbers of the map of a run of steps, the most that a thread's registers hold.
-LARGEST_MAP = 20
+#: Numbers of the map of a run of steps, the most that a thread's registers hold beside the
+#: steps themselves, by the bytes of a state's number.
+LARGEST_MAP = {4: 20, 8: 12}
 
 #: Bytes that one access to memory moves at least.
 _SECTOR = 32
@@ -33,9 +34,9 @@ class Plan(NamedTuple):
     threads: int
 
 
-def fits(n_state: int, width: int) -> bool:
+def fits(n_state: int, width: int, itemsize: int) -> bool:
     """Return whether a thread's registers hold the map of its steps."""
-    return n_state * (width + 1) <= LARGEST_MAP
+    return n_state * (width + 1) <= LARGEST_MAP[itemsize]
 
 
 def plan(n_batch: int, bytes_of_state: int) -> Plan:

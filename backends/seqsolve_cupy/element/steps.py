@@ -44,8 +44,8 @@ class ElementSteps:
 
     def fuses(self, step: Any, dtype: Any) -> bool:
         """Return whether a thread's registers hold the map of a run of steps."""
-        width = step.jac_structure.width(step.n_state)
-        return np.dtype(dtype).kind == "f" and newton.fits(step.n_state, width)
+        dtype, n = np.dtype(dtype), step.n_state
+        return dtype.kind == "f" and newton.fits(n, step.jac_structure.width(n), dtype.itemsize)
 
     def march(self, step: Any, x: Array | None, y: Array) -> None:
         """Step through time, a thread for each sequence."""
