@@ -101,6 +101,7 @@ def test_a_section_that_hangs_costs_no_other(tmp_path, monkeypatch):
     import gpu_report
 
     monkeypatch.setattr(gpu_report, "GRACE", 0.0)
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
     content = gpu_report._run_section("memory", 0.1, True, tmp_path / "memory.json")
     (figure,) = content["figures"]
     assert figure.note == "its process was ended after 0 s"

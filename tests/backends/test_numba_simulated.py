@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.processes import environment
 
 SCRIPT = Path(__file__).parents[1] / "support" / "simulated.py"
 
@@ -27,7 +27,7 @@ TASKS = [
 def test_simulated(task):
     run = subprocess.run(
         [sys.executable, str(SCRIPT), *task],
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+        env=environment(SCRIPT.parent, NUMBA_ENABLE_CUDASIM="1"),
         capture_output=True,
         text=True,
         timeout=500,
