@@ -18,6 +18,9 @@ UNROLL = 600
 #: A sequence is stepped in so many pieces by each thread.
 PIECES = 16
 
+#: The shortest piece of a guess that is spread over threads: it is wrong where pieces meet.
+LONG_PIECE = 4096
+
 
 def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> None:
     """Set ``y[t + 1]`` to ``step(y[t], x[t])`` for all steps and sequences.
@@ -34,13 +37,16 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
         Its first step is given.
     """
     advance = _advance(special, params)
-    done = speculation.solve(advance, x, y, _n_pieces(special)) if y.shape[1] == 1 else 0
+    n_pieces = _n_abreast(special) * n_threads()
+    done = speculation.solve(advance, x, y, n_pieces) if y.shape[1] == 1 else 0
     advance(x[done:], y[done:])
 
 
 def guess(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> NDArray:
     """Step one sequence in pieces, as `speculation.guess` does; return where they meet."""
-    return speculation.guess(_advance(special, params), x, y, _n_pieces(special))
+    n_abreast = _n_abreast(special)
+    n_pieces = n_abreast * max(1, min(n_threads(), len(x) // (n_abreast * LONG_PIECE)))
+    return speculation.guess(_advance(special, params), x, y, n_pieces)
 
 
 def _advance(special: Specialization, params: tuple[NDArray, ...]) -> speculation.Advance:
@@ -58,10 +64,9 @@ def _advance(special: Specialization, params: tuple[NDArray, ...]) -> speculatio
     return advance
 
 
-def _n_pieces(special: Specialization) -> int:
-    """Return in how many pieces to step one sequence: those that go abreast, on all threads."""
-    abreast_pieces = PIECES if abreast.pays(special, PIECES) else 1
-    return abreast_pieces * n_threads()
+def _n_abreast(special: Specialization) -> int:
+    """Return how many pieces of one sequence a thread steps abreast."""
+    return PIECES if abreast.pays(special, PIECES) else 1
 
 
 def _build(special: Specialization) -> KernelSource:
