@@ -19,7 +19,8 @@ from numba.core.errors import NumbaError
 
 from seqsolve.step import ElementStepError
 from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable, writable
-from seqsolve_numba.intrinsics import NUMPY, Layout, known, known_all, local
+from seqsolve_numba.intrinsics import Layout, known, known_all, local
+from seqsolve_numba.replaced import REPLACED
 from seqsolve_numba.translate import Translator, check
 
 NDArray = npt.NDArray[Any]
@@ -98,7 +99,7 @@ class Specialization:
         self.shapes = shapes
         self.number = np.dtype(shapes.dtype).type
         self._step = step
-        self._translator = Translator(np.dtype(shapes.dtype), replaced=NUMPY)
+        self._translator = Translator(np.dtype(shapes.dtype), replaced=REPLACED)
         self.step = self._translator(step.function)
         self.jac: Any = None if step.jac_function is None else self._translator(step.jac_function)
         itemsize = np.dtype(shapes.dtype).itemsize

@@ -10,7 +10,14 @@ import linecache
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    ModuleType,
+)
 from typing import Any
 
 import numba
@@ -94,7 +101,7 @@ class Translator:
         self._note(value)
         if self._narrow and type(value) is float:
             return self._number(value)
-        if isinstance(value, ModuleType | np.ufunc):
+        if isinstance(value, ModuleType | np.ufunc | BuiltinFunctionType):
             return self._replaced.get(value, value)
         return value
 
@@ -104,7 +111,7 @@ class Translator:
             text = f"{value.__name__} {getattr(value, '__version__', '')}"
         elif isinstance(value, np.ndarray):
             text = f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-        elif isinstance(value, np.ufunc | type) or type(value) is type(len):
+        elif isinstance(value, np.ufunc | type | BuiltinFunctionType):
             text = f"{getattr(value, '__module__', '')} {value.__name__}"
         elif isinstance(value, int | float | complex | str | bytes | None | np.generic):
             text = f"{type(value).__name__} {value!r}"
