@@ -27,7 +27,7 @@ def linear_recurrence(
     A: NDArray, b: NDArray, y0: NDArray | None, reverse: bool, transpose: bool, out: NDArray | None
 ) -> NDArray:
     """Solve ``y[t] = A[t] y[t-1] + b[t]``, as the backend contract says."""
-    dtype = _native(b.dtype if A.dtype == b.dtype else np.result_type(A, b))
+    dtype = np.result_type(A, b)
     if out is None:
         out = np.empty(b.shape, dtype)
     if b.size == 0:
