@@ -180,7 +180,7 @@ def _flatten(
     matrix = tuple(A.shape[len(b_shape) - 1 :])
     lead = tuple(A.shape[: len(b_shape) - 1])
     if extra not in (0, 1, 2) or any(
-        a not in (1, b) for a, b in zip(lead, b_shape[:-1], strict=False)
+        a not in (1, b) for a, b in zip(lead, b_shape[:-1], strict=True)
     ):
         raise ValueError(
             f"`A` must have shape {(*b_shape[:-1], n)}, {(*b_shape[:-1], n, n)} or "
