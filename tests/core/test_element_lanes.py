@@ -17,7 +17,7 @@ def operators(y_prev, x, params, y_out):
     a, b = y_prev[0], y_prev[1]
     y_out[0] = (a + b) * (a - b) / (2.0 + a**b) - (-a) + (3.0 - b) * (1.0 / a)
     y_out[1] = a // 0.3 + b % 0.3
-    y_out[2] = abs(a - b) + np.minimum(a, b) + (a < b) + (1.0 <= b)
+    y_out[2] = abs(a - b) + np.minimum(a, b) + (a < b) + (b >= 1.0)
     quotient, rest = divmod(a, 0.3)
     y_out[3] = quotient + rest
 
