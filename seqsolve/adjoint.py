@@ -81,6 +81,11 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     ConvergenceWarning
         The trajectory is not converged, so this is not its gradient.
 
+    See Also
+    --------
+    seqsolve.ivp.vjp : The same for differential equations.
+    seqsolve.testing.dot_test : Whether a step's own `vjp` is right.
+
     References
     ----------
     .. [1] Y. H. Lim et al., "Parallelizing non-linear sequential models over
