@@ -1,11 +1,10 @@
 # mypy: disable-error-code="no-untyped-call"
-"""What stands in compiled steps for NumPy, `math` and some of their functions."""
+"""What stands in compiled steps for some functions of NumPy's and of `math`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -82,15 +81,6 @@ def _extreme(name: str, ufunc: Any) -> Any:
     return extreme
 
 
-def _module(module: ModuleType, functions: Mapping[Any, Any]) -> ModuleType:
-    """Return a module of the same name and content, but for some functions."""
-    other = ModuleType(module.__name__)
-    for name, value in vars(module).items():
-        known = isinstance(value, np.ufunc | BuiltinFunctionType)
-        setattr(other, name, functions.get(value, value) if known else value)
-    return other
-
-
 def _replaced() -> dict[Any, Any]:
     functions = {
         np.minimum: _extreme("llvm.minimum", np.minimum),
@@ -100,7 +90,7 @@ def _replaced() -> dict[Any, Any]:
         for module in (np, math):
             original = getattr(module, emit.__name__)
             functions[original] = stand_in(emit, original)
-    return {np: _module(np, functions), math: _module(math, functions), **functions}
+    return functions
 
 
 #: In place of what.
