@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from seqsolve.backend import Backend
 
 NDArray = npt.NDArray[Any]
 
@@ -33,9 +36,17 @@ class Columns:
     """
 
     def __init__(self, n: int, pattern: NDArray | None = None) -> None:
-        self._pattern = pattern
-        self._group = np.arange(n) if pattern is None else _grouped(pattern)
-        self.directions = np.eye(self._group.max() + 1)[:, self._group]
+        self._pattern, self._column = pattern, np.arange(n)
+        self._group = self._column if pattern is None else _grouped(pattern)
+        self.directions = _directions(np.arange(self._group.max() + 1), self._group)
+
+    def on(self, backend: Backend) -> Columns:
+        """Return the same for points that are a backend's arrays."""
+        other, moved = copy(self), backend.asarray
+        other._pattern = None if self._pattern is None else moved(self._pattern)
+        other._group, other._column = moved(self._group), moved(self._column)
+        other.directions = _directions(moved(np.arange(len(self.directions))), other._group)
+        return other
 
     def displaced(self, y: NDArray, h: NDArray) -> NDArray:
         """Return points ``(m, k, n)`` around ``(m, n)``, moved by `h` in every direction."""
@@ -44,7 +55,7 @@ class Columns:
 
     def own(self, points: NDArray) -> NDArray:
         """Return of points ``(m, k, n)`` the components that were moved, ``(m, n)``."""
-        components: NDArray = points[:, self._group, np.arange(self._group.size)]
+        components: NDArray = points[:, self._group, self._column]
         return components
 
     def jacobian(self, change: NDArray, h: NDArray) -> NDArray:
@@ -53,6 +64,12 @@ class Columns:
             return (change / h[:, :, None]).swapaxes(-1, -2)
         columns: NDArray = change[:, self._group] / h[:, :, None]
         return np.where(self._pattern, columns.swapaxes(-1, -2), 0)
+
+
+def _directions(groups: NDArray, group: NDArray) -> NDArray:
+    """Return 1 where a column is displaced, for every group."""
+    directions: NDArray = (groups[:, None] == group).astype(float)
+    return directions
 
 
 def _grouped(pattern: NDArray) -> NDArray:

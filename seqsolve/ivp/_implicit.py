@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
+from seqsolve.backend import Backend
 from seqsolve.ivp._method import Method, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
 from seqsolve.ivp._stage_equations import (
     OneJacobian,
+    Spectrum,
     linear_solve,
     spectrum,
     stage_masses,
@@ -44,6 +48,18 @@ class ImplicitRungeKutta(Method):
 
     A: NDArray
     c: NDArray
+    coefficients: tuple[str, ...] = ("A", "c")
+
+    @cached_property
+    def bases(self) -> dict[str, Spectrum | None]:
+        """The tableau's spectra for real and for complex states, by the kind of their dtype."""
+        return {t.kind: spectrum(self.A, t) for t in (np.dtype(float), np.dtype(complex))}
+
+    def on(self, backend: Backend) -> Self:
+        """Return the method with its coefficients in the arrays of a backend."""
+        other = super().on(backend)
+        other.bases = {k: basis and basis.on(backend) for k, basis in self.bases.items()}
+        return other
 
     def step(self, rhs: RightHandSide, at: Points) -> NDArray:
         """Return the new states; NaN where the stages were not found."""
@@ -82,62 +98,63 @@ class ImplicitRungeKutta(Method):
         ndarray, shape (m, s, n)
             Increments at the stages; NaN where the iterations do not converge.
         """
-        Z = np.zeros((len(at.t), len(self.c), at.y.shape[1]), at.y.dtype)
-        rest = np.arange(len(Z))
-        basis = spectrum(self.A, Z.dtype) if at.y.shape[1] >= MANY else None
+        m, n = at.y.shape
+        Z = np.zeros_like(at.y, shape=(m, len(self.c), n))
+        rest = np.arange(m)
+        basis = self.bases[Z.dtype.kind] if n >= MANY else None
         if basis is not None:
             J = rhs.jacobian(at.t, at.y, None, at.lane) if J is None else J
             rest = self._iterated(rhs, at, Z, OneJacobian(rhs, basis, J, at.h))
         if rest.size:
-            Z[rest] = self._newton(rhs, at.rows(rest), Z[rest])
+            self._newton(rhs, at, Z, rest)
         return Z
 
     def _iterated(
         self, rhs: RightHandSide, at: Points, Z: NDArray, systems: OneJacobian
     ) -> NDArray:
-        """Improve the stages `Z` in place; return of which steps they are not solved."""
+        """Improve the stages `Z` in place; return of which steps they are not solved.
+
+        Which ones these are is decided in host memory, by one copy of flags in an iteration.
+        """
         running, rest = np.arange(len(Z)), []
-        size, last = np.abs(at.y).max(axis=1, initial=0), np.full(len(Z), np.inf)
+        size = np.abs(at.y).max(axis=1)
+        last = np.full_like(size, np.finfo(size.dtype).max)
         for _ in range(MAXITER):
-            part = at.rows(running)
-            d = systems.solve(-self._residual(rhs, part, Z[running]), running)
+            rows = rhs.home.asarray(running)
+            d = systems.solve(-self._residual(rhs, at.rows(rows), Z[rows]), rows)
             change = np.abs(d).max(axis=(1, 2))
             # NaN is not fast.
-            fast = (change <= CONTRACTION * last[running]) | (change <= EXACT * size[running])
-            rest.append(running[~fast])
-            running, d, change = running[fast], d[fast], change[fast]
-            Z[running] += d
-            last[running] = change
-            size[running] = np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
-            running = running[change > EXACT * size[running]]
+            fast = (change <= CONTRACTION * last[rows]) | (change <= EXACT * size[rows])
+            Z[rows] += np.where(fast[:, None, None], d, 0)
+            last[rows] = change
+            size[rows] = np.maximum(size[rows], np.abs(Z[rows]).max(axis=(1, 2)))
+            keeps, solved = _flags(rhs, fast, change <= EXACT * size[rows])
+            rest.append(running[~keeps])
+            running = running[keeps & ~solved]
             if not running.size:
                 break
         return np.concatenate([*rest, running])
 
-    def _newton(self, rhs: RightHandSide, at: Points, Z: NDArray) -> NDArray:
-        """Return the stages by Newton's method, with the Jacobian of every stage."""
-        m, s, n = Z.shape
-        running = np.arange(m)
-        size = np.abs(at.y).max(axis=1, initial=0)
+    def _newton(self, rhs: RightHandSide, at: Points, Z: NDArray, running: NDArray) -> None:
+        """Solve for the stages of some steps, in place, with the Jacobian of every stage."""
+        s, n = Z.shape[1:]
+        size, failed = np.abs(at.y).max(axis=1), []
         for _ in range(MAXITER):
-            part = at.rows(running)
-            F, J = rhs.linearized(*self.places(part, Z[running]))
-            J = J.reshape(-1, s, n, n)
-            G = self._residual_of(rhs, part, Z[running], F)
-            finite = np.isfinite(G).all(axis=(1, 2)) & np.isfinite(J).all(axis=(1, 2, 3))
-            Z[running[~finite]] = np.nan
-            running, G, J, h = running[finite], G[finite], J[finite], part.h[finite]
+            rows = rhs.home.asarray(running)
+            part = at.rows(rows)
+            F, J = rhs.linearized(*self.places(part, Z[rows]))
+            G = self._residual_of(rhs, part, Z[rows], F)
+            M = self.matrix(rhs, J.reshape(-1, s, n, n), part.h)
+            d = linear_solve(rhs, M, -G.reshape(-1, s * n, 1)).reshape(G.shape)
+            Z[rows] += d
+            change = np.abs(d).max(axis=(1, 2))
+            limit = TOLERANCE * np.maximum(size[rows], np.abs(Z[rows]).max(axis=(1, 2)))
+            finite, solved = _flags(rhs, np.isfinite(change), change <= limit)
+            failed.append(running[~finite])
+            running = running[finite & ~solved]
             if not running.size:
                 break
-            d = linear_solve(rhs, self.matrix(rhs, J, h), -G.reshape(-1, s * n, 1))
-            d = d.reshape(-1, s, n)
-            Z[running] += d
-            limit = TOLERANCE * np.maximum(size[running], np.abs(Z[running]).max(axis=(1, 2)))
-            running = running[~(np.abs(d).max(axis=(1, 2)) <= limit)]
-            if not running.size:
-                break
-        Z[running] = np.nan
-        return Z
+        Z[rhs.home.asarray(np.concatenate([*failed, running]))] = np.nan
 
     def _residual(self, rhs: RightHandSide, at: Points, Z: NDArray) -> NDArray:
         return self._residual_of(rhs, at, Z, rhs(*self.places(at, Z)))
@@ -163,7 +180,7 @@ class ImplicitRungeKutta(Method):
         J = np.where(np.isfinite(J), J, 0)
         right = at.h[:, None, None, None] * np.einsum("ij,mjkl->mikl", self.A, J)
         dZ = linear_solve(rhs, self.matrix(rhs, J, at.h), right.reshape(m, s * n, n))
-        jacobian: NDArray = np.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
+        jacobian: NDArray = rhs.home.xp.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
         return jacobian
 
     def matrix(self, rhs: RightHandSide, J: NDArray, h: NDArray) -> NDArray:
@@ -172,6 +189,11 @@ class ImplicitRungeKutta(Method):
         blocks = np.einsum("ij,mjkl->mikjl", self.A, J) * h[:, None, None, None, None]
         matrix: NDArray = stage_masses(rhs, s) - blocks.reshape(m, s * n, s * n)
         return matrix
+
+
+def _flags(rhs: RightHandSide, *flags: NDArray) -> NDArray:
+    """Return flags of steps in host memory, by one copy."""
+    return rhs.home.to_numpy(np.stack(flags))
 
 
 class ImplicitTape(Tape):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,7 @@ class Method(ABC):
     takes_mass: bool = False
     coefficients: tuple[str, ...] = ()
 
-    def on(self, backend: Backend) -> Method:
+    def on(self, backend: Backend) -> Self:
         """Return the method with its coefficients in the arrays of a backend."""
         other = copy(self)
         for name in self.coefficients:

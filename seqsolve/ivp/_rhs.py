@@ -121,9 +121,20 @@ class RightHandSide:
 
     def on_backend(self) -> RightHandSide:
         """Return the same on points that are the backend's arrays, its values as well."""
-        other = copy(self)
-        other.home = self.backend
+        other, backend = copy(self), self.backend
+        other.home, other._columns = backend, self._columns.on(backend)
+        other.mass = None if self.mass is None else backend.asarray(self.mass)
+        if not callable(self._jac) and self._jac is not None:
+            other._jac = backend.asarray(self._jac)
         return other
+
+    @property
+    def weights(self) -> NDArray:
+        """The matrix in front of the derivatives, `mass` or the identity."""
+        if self.mass is not None:
+            return self.mass
+        identity: NDArray = self.home.xp.eye(self.n)
+        return identity
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
         """Return the derivatives at points ``(m,)``, ``(m, n)``, as ``(m, n)``."""
@@ -171,10 +182,12 @@ class RightHandSide:
             self.depth += 1
             if self.jac_broadcasts:
                 return self._matrices(self.called(self._jac, t, y.T, lane), m)
+            t, y = self.host(t), self.host(y)
             matrices = np.empty((m, n, n), self.dtype)
             for i in range(m):
                 matrices[i] = self._matrix(self.called(self._jac, float(t[i]), y[i], _at(lane, i)))
-            return matrices
+            moved: NDArray = self.home.asarray(matrices)
+            return moved
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, n, n))
         return self._differences(t, y, f, lane, central or self._central)[1]
@@ -275,7 +288,7 @@ class RightHandSide:
 
     def _matrices(self, J: Any, m: int) -> NDArray:
         filled = self._filled(J, (self.n, self.n, m))
-        return np.ascontiguousarray(np.moveaxis(self._cast("jac", filled), -1, 0))
+        return np.moveaxis(self._cast("jac", filled), -1, 0).copy()
 
     def _filled(self, values: Any, shape: tuple[int, ...]) -> NDArray:
         """Return nested lists, whose entries may be scalars or have a point axis, as one array."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqsolve.backend import Backend
 from seqsolve.ivp._method import NDArray
 from seqsolve.ivp._rhs import RightHandSide
 
@@ -30,6 +31,10 @@ class Spectrum(NamedTuple):
     values: NDArray
     left: NDArray
     right: NDArray
+
+    def on(self, backend: Backend) -> Spectrum:
+        """Return the same with the vectors in a backend's arrays."""
+        return Spectrum(self.values, backend.asarray(self.left), backend.asarray(self.right))
 
 
 def spectrum(A: NDArray, dtype: Any) -> Spectrum | None:
@@ -84,8 +89,7 @@ class OneJacobian:
 
     def __init__(self, rhs: RightHandSide, basis: Spectrum, J: NDArray, h: NDArray) -> None:
         self._basis, self._real = basis, J.dtype.kind != "c"
-        identity = np.eye(J.shape[-1])
-        mass = identity if rhs.mass is None else rhs.mass
+        identity, mass = rhs.home.xp.eye(J.shape[-1]), rhs.weights
         self._inverses = []
         for value in basis.values:
             factor = value.real if self._real and not value.imag else value
@@ -94,7 +98,7 @@ class OneJacobian:
 
     def solve(self, right: NDArray, rows: NDArray) -> NDArray:
         """Return the stages ``(k, s, n)`` for right-hand sides of some of the steps."""
-        total = np.zeros(right.shape, complex)
+        total = np.zeros_like(right, dtype=complex)
         for i, inverse in enumerate(self._inverses):
             own = np.einsum("s,ksn->kn", self._basis.left[i], right)
             stages = (inverse[rows] @ own[:, :, None])[:, None, :, 0]
@@ -109,11 +113,12 @@ def weighed(rhs: RightHandSide, Z: NDArray) -> NDArray:
 
 def stage_masses(rhs: RightHandSide, s: int) -> NDArray:
     """Return the matrix in front of the increments of all stages, ``(s n, s n)``."""
-    return np.eye(s * rhs.n) if rhs.mass is None else np.kron(np.eye(s), rhs.mass)
+    masses: NDArray = rhs.home.xp.eye(s)[:, None, :, None] * rhs.weights[:, None, :]
+    return masses.reshape(s * rhs.n, s * rhs.n)
 
 
 def linear_solve(rhs: RightHandSide, M: NDArray, b: NDArray) -> NDArray:
-    """Solve many linear systems; NaN for all of them where one is singular."""
+    """Solve many linear systems; the solutions of singular ones are not finite."""
     rhs.nlu += len(M)
     try:
         return np.linalg.solve(M, b)

@@ -41,6 +41,7 @@ class Radau(ImplicitRungeKutta):
     #: Coefficients, from degree 1, of the polynomials that are 1 at one stage and 0 at the others.
     polynomials = np.linalg.inv(c[:, None] ** np.arange(1, 4))
     gamma = 3 + 3 ** (2 / 3) - 3 ** (1 / 3)
+    coefficients = ("A", "c", "e", "polynomials")
 
     def attempt(
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
@@ -54,15 +55,11 @@ class Radau(ImplicitRungeKutta):
 
     def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
         """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
-        n, h = at.y.shape[1], at.h[:, None]
+        h = at.h[:, None]
         change = weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
-        M = self.gamma / h[:, None] * (np.eye(n) if rhs.mass is None else rhs.mass) - J
-        usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))
-        M = np.where(usable[:, None, None], M, np.eye(n))
+        M = self.gamma / h[:, None] * rhs.weights - J
         error = linear_solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
-        y_new = at.y + Z[:, -1]
-        error = np.where(usable[:, None], error, np.nan)
-        return Attempt(y_new, error, self._interpolant(at.y, Z))
+        return Attempt(at.y + Z[:, -1], error, self._interpolant(at.y, Z))
 
     def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:
         """Make the steps and keep their stages, on which the interpolants rest too."""

@@ -134,8 +134,9 @@ or Method
         arrays in `y0` and `args`. Times, states and gradients of the result
         are its arrays too; events and `sol` give NumPy's. For one trajectory,
         meshes and the stages of single steps are in host memory, so points and
-        derivatives travel once in each iteration. A batch of an explicit method
-        stays where `fun` computes; sizes and errors of steps travel.
+        derivatives travel once in each iteration. A batch stays where `fun`
+        computes, with every method but ``"DEER"``; sizes and errors of steps
+        travel, and flags of the iterations for the stages.
 
     Returns
     -------
