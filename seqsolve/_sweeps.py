@@ -356,7 +356,8 @@ class _WindowSweeps:
         return bool((infinite[self._running()] < exact - rows.start).any())
 
     def _advance(self, first: int) -> None:
-        self.first = first
+        if self._running().any():
+            self.first = first
         self.reporter.iteration(self._state)
 
     def _state(self) -> IterationState:

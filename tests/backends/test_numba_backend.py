@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -344,30 +341,3 @@ def test_the_capability():
     assert not isinstance(seqsolve.get_backend("numpy"), FusedSteps)
     assert seqsolve.get_backend("numba").describe()["threads"].isdigit()
     assert BlockDiagonal(2).block_size == 2
-
-
-CACHED = """
-import time, numpy as np, seqsolve
-from numba.core import dispatcher
-from seqsolve.models import GRU
-cell = GRU.random(2, 2, rng=0).element_step()
-seqsolve.sequential(cell, np.zeros((9, 2), "f4"), np.zeros(2, "f4"), backend="numba")
-(special,) = seqsolve.get_backend("numba")._specializations._kept.values()
-stats = special._kernels["march"].stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-"""
-
-
-def test_kernels_are_kept_on_disk(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", CACHED],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        for _ in range(2)
-    ]
-    assert runs == [["0", "1"], ["1", "0"]]

@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(threads) element_newton(
             const double r = double(element::absolute(state[i] - image[i]));
             const double allowed = atol[i] + rtol * double(element::absolute(state[i]));
             passes = passes && r - r == 0 && r <= allowed;
-            const double size_of_r = r == r ? r : element::infinity<double>();
+            const double size_of_r = r == r ? r : infinity<double>();
             error = error > size_of_r ? error : size_of_r;
             difference[i] = double(image[i]) - double(state[i]);
         }
