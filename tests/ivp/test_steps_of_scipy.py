@@ -43,3 +43,16 @@ def test_steps(method, fun, span, y0, options):
         alone = solve_ivp(fun, span, y0[:, i : i + 1], method, **options)
         attempts = (theirs.nfev - (1 if "first_step" in options else 2)) / STAGES[method]
         assert alone.n_sequential == attempts
+
+
+@pytest.mark.parametrize("method", [*STAGES, "Radau"])
+def test_a_trajectory_that_fails_changes_no_other(method):
+    def fun(t, y):
+        return np.where(y > 5, np.nan, y**2)
+
+    together = solve_ivp(fun, (0, 1.5), [[0.5, 2.0, 0.3]], method)
+    np.testing.assert_array_equal(together.success, [True, False, True])
+    for i, y0 in ((0, 0.5), (2, 0.3)):
+        alone = solve_ivp(fun, (0, 1.5), [[y0]], method).trajectory
+        mine = together.trajectory.lane == i
+        np.testing.assert_allclose(together.trajectory.t[mine], alone.t, rtol=1e-9)
