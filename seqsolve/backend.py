@@ -377,6 +377,8 @@ def get_backend(name: str) -> Backend:
 
     Raises
     ------
+    TypeError
+        `name` is no string.
     ValueError
         No installed package registers a backend of that name.
     BackendUnavailableError

@@ -28,8 +28,17 @@ def deeppcr(
 
     Parameters
     ----------
-    f, jac, x, y0
-        As for `deer`.
+    f : callable
+        ``f(y_prev, x) -> y``, one layer, vectorised over every leading axis: it
+        is called with `y_prev` of shape ``(layers, n_state)``, or ``(layers,
+        data, n_state)`` where `y0` has a batch.
+    jac : callable, str, Hutchinson or None
+        Its Jacobian with respect to `y_prev`, as for `deer`.
+    x : array, tree of arrays or None
+        The layers' parameters, stacked: every leaf has leading axis `n_steps`,
+        the number of layers, then the batch axes (or 1 in their place).
+    y0 : array_like, shape (*batch, n_state)
+        What enters the first layer.
     **options
         Keyword arguments of `deer`, but for `linear_solver`.
 
@@ -40,8 +49,13 @@ def deeppcr(
 
     Raises
     ------
-    TypeError, ValueError, BackendUnavailableError, ConvergenceError
+    TypeError, ValueError, BackendUnavailableError, ConvergenceError, MemoryError
         As `deer`.
+
+    See Also
+    --------
+    deer : The same, with another solver of the linear recurrences.
+    cyclic_reduction : That solver by itself.
 
     References
     ----------

@@ -33,8 +33,17 @@ def triangular_map(
 
     Parameters
     ----------
-    f, x, y0, backend, n_steps
-        As for `deer`.
+    f : callable
+        ``f(y_prev, x) -> y``, vectorised over every leading axis, as for `deer`.
+    x : array, tree of arrays or None
+        Input; every leaf has leading axis `n_steps`, then the batch axes (or 1
+        in their place). None: autonomous.
+    y0 : array_like, shape (*batch, n_state)
+        Initial state. Its dtype is computed in.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    n_steps : int, optional
+        Number of steps; needed where `x` is None.
 
     Returns
     -------
@@ -92,7 +101,7 @@ def jacobi(
     rtol, atol : float, optional
         A position is solved when a sweep changes it by at most ``atol + rtol
         |s|`` in every element. Default: both 1e-12 in double and 1e-6 in
-        single precision.
+        single precision. `atol` may have shape ``(n_state,)``.
     maxiter : int, optional
         Sweeps for each window. Default: as many as it has positions, after
         which the result is exact.
@@ -157,8 +166,21 @@ def gauss_seidel(
 
     Parameters
     ----------
-    h, guess, backend, on_failure, out, callback, progress
-        As for `jacobi`.
+    h : callable
+        ``h(s, rows)``, as for `jacobi`.
+    guess : array_like, shape (n_steps, *batch, n_state)
+        First iterate. Its dtype is computed in.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    on_failure : {"warn", "return", "raise", "sequential"}
+        What happens if a value is not finite, as for `deer`.
+    out : array, shape (n_steps, *batch, n_state), optional
+        Receives the result.
+    callback : callable, optional
+        Called with an `IterationState` after each sweep; may raise
+        StopIteration to stop.
+    progress : bool
+        Show a progress bar (needs tqdm).
 
     Returns
     -------
@@ -200,11 +222,29 @@ def gs_jacobi(
 
     Parameters
     ----------
-    h, guess, backend, rtol, atol, maxiter, on_failure, out, callback, progress
-        As for `jacobi`; `maxiter` counts the sweeps of a block.
+    h : callable
+        ``h(s, rows)``, as for `jacobi`.
+    guess : array_like, shape (n_steps, *batch, n_state)
+        First iterate. Its dtype is computed in.
     block_size : int
         Positions in a block: the parallel width, and the most sweeps that a
         block can take.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    rtol, atol : float, optional
+        When a position is solved, as for `jacobi`.
+    maxiter : int, optional
+        Sweeps for each block. Default: `block_size`, after which the result is
+        exact.
+    on_failure : {"warn", "return", "raise", "sequential"}
+        What happens if the sweeps run out, as for `deer`.
+    out : array, shape (n_steps, *batch, n_state), optional
+        Receives the result.
+    callback : callable, optional
+        Called with an `IterationState` after each sweep; may raise
+        StopIteration to stop.
+    progress : bool
+        Show a progress bar (needs tqdm).
 
     Returns
     -------
@@ -255,12 +295,32 @@ def jacobi_gs(
 
     Parameters
     ----------
-    h, guess, backend, rtol, atol, maxiter, window, on_failure, out, callback, progress
-        As for `jacobi`.
+    h : callable
+        ``h(s, rows)``, as for `jacobi`.
+    guess : array_like, shape (n_steps, *batch, n_state)
+        First iterate. Its dtype is computed in.
     block_size : int
         Positions in a block: calls of `h` in a sweep. The number of blocks is
-        the parallel width, and added to the default of `maxiter`: blocks that
-        are solved together are verified position by position.
+        the parallel width.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    rtol, atol : float, optional
+        When a position is solved, as for `jacobi`.
+    maxiter : int, optional
+        Sweeps for each window. Default: as many as it has positions and blocks
+        together: blocks that are solved together are verified position by
+        position.
+    window : int, optional
+        Positions swept together, window after window. Default: all.
+    on_failure : {"warn", "return", "raise", "sequential"}
+        What happens if the sweeps run out, as for `deer`.
+    out : array, shape (n_steps, *batch, n_state), optional
+        Receives the result.
+    callback : callable, optional
+        Called with an `IterationState` after each sweep; may raise
+        StopIteration to stop.
+    progress : bool
+        Show a progress bar (needs tqdm).
 
     Returns
     -------

@@ -43,10 +43,10 @@ def linear_recurrence(
     backend : str or Backend, optional
         Where to run; by default where the arrays live.
     reverse : bool
-        Solve ``y[t] = A[t] y[t+1] + b[t]``, from the end.
+        Solve ``y[t] = A[t] y[t+1] + b[t]``, from the end. Default: False.
     method : {"auto", "scan", "cyclic_reduction", "sequential"}
-        Parallel prefix scan, parallel cyclic reduction, one step after the
-        other, or the backend's fastest.
+        The backend's fastest, by default; parallel prefix scan; parallel cyclic
+        reduction; or one step after the other.
     out : array, shape (n_steps, *batch, n), optional
         Receives the result.
 
@@ -59,6 +59,8 @@ def linear_recurrence(
     ------
     TypeError, ValueError
         An argument is wrong; the message names it.
+    BackendUnavailableError
+        The backend cannot run here.
 
     Notes
     -----
@@ -130,8 +132,18 @@ def cyclic_reduction(
 
     Parameters
     ----------
-    A, b, y0, backend, reverse
-        As for `linear_recurrence`.
+    A : array_like, shape (n_steps, *batch, n) or with matrices in place of ``n``
+        The matrices: diagonal, dense ``(n, n)`` or block-diagonal ``(h, k, k)``,
+        as for `linear_recurrence`.
+    b : array_like, shape (n_steps, *batch, n)
+        Right-hand side.
+    y0 : array_like, shape (*batch, n), optional
+        State before the first step, or behind the last with `reverse`; zero by
+        default.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    reverse : bool
+        Solve ``y[t] - A[t] y[t+1] = b[t]``, from the end. Default: False.
 
     Returns
     -------
@@ -142,6 +154,8 @@ def cyclic_reduction(
     ------
     TypeError, ValueError
         An argument is wrong; the message names it.
+    BackendUnavailableError
+        The backend cannot run here.
 
     References
     ----------
@@ -166,7 +180,7 @@ def _flatten(
     matrix = tuple(A.shape[len(b_shape) - 1 :])
     lead = tuple(A.shape[: len(b_shape) - 1])
     if extra not in (0, 1, 2) or any(
-        a not in (1, b) for a, b in zip(lead, b_shape[:-1], strict=False)
+        a not in (1, b) for a, b in zip(lead, b_shape[:-1], strict=True)
     ):
         raise ValueError(
             f"`A` must have shape {(*b_shape[:-1], n)}, {(*b_shape[:-1], n, n)} or "

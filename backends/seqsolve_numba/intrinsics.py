@@ -8,7 +8,6 @@ or freed.
 from __future__ import annotations
 
 from math import prod
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,18 +139,11 @@ def _extreme(name: str, ufunc: Any) -> Any:
     return extreme
 
 
-def _numpy() -> dict[Any, Any]:
-    functions = {
-        np.minimum: _extreme("llvm.minimum", np.minimum),
-        np.maximum: _extreme("llvm.maximum", np.maximum),
-    }
-    module = ModuleType("numpy")
-    vars(module).update({**vars(np), **{f.__name__: new for f, new in functions.items()}})
-    return {np: module, **functions}
-
-
-#: What stands in compiled steps for NumPy and some of its functions.
-NUMPY = _numpy()
+#: What stands in compiled steps for some functions of NumPy's.
+NUMPY = {
+    np.minimum: _extreme("llvm.minimum", np.minimum),
+    np.maximum: _extreme("llvm.maximum", np.maximum),
+}
 
 
 def _type_of(array: types.Array, layout: Layout) -> types.Array:

@@ -22,7 +22,7 @@ from seqsolve_numba import NumbaBackend
 backend = NumbaBackend()
 cell = GRU.random(2, 2, rng=0).element_step()
 seqsolve.sequential(cell, np.zeros((9, 2), "f4"), np.zeros(2, "f4"), backend=backend)
-(special,) = backend._specializations._kept.values()
+(special,) = backend._specializations._latest._kept.values()
 stats = special._kernels["march"].stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """

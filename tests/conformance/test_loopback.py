@@ -43,8 +43,8 @@ def test_the_arrays_are_hostile():
         loopback.concatenate([a, X])
     with pytest.raises(TypeError):
         np.linalg.norm(a)
-    with pytest.raises(AttributeError, match="no attribute 'linalg'"):
-        _ = loopback.linalg
+    with pytest.raises(AttributeError, match="no attribute 'norm'"):
+        _ = loopback.linalg.norm
 
 
 def test_the_arrays_answer_numpy():
@@ -74,7 +74,7 @@ def test_gradients_and_exponents_use_the_primitives(backend):
     assert backend.calls["linear_recurrence"] > before
     before = backend.calls["linear_recurrence"]
     seqsolve.lyapunov_exponent(solution)
-    assert backend.calls["linear_recurrence"] > before
+    assert backend.calls["linear_recurrence"] == before + 2  # of 16 steps at most
     before = backend.calls["linear_recurrence"]
     assert isinstance(solution.error_bound(), loopback.Array)
     assert backend.calls["linear_recurrence"] > before

@@ -198,7 +198,7 @@ class CudaBackend(PortableBackend):
             x = x.astype(dtype, copy=False)
             x = self.xp.broadcast_to(x, (x.shape[0], y.shape[1], *x.shape[2:]))
         params = tuple(p if p.ndim else self.to_numpy(p)[()] for p in step.params.values())
-        program = self._programs.get(step, x, y)
+        program = self._programs.get(step, x, y, self.to_numpy)
         with _kernels().explained(step, x, y):
             return solve(program, y if x is None else x, params, y, **options)
 
