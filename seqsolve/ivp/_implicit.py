@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from typing import Self
 
@@ -15,9 +16,9 @@ from seqsolve.ivp._stage_equations import (
     OneJacobian,
     Spectrum,
     linear_solve,
+    solve_stages,
     spectrum,
-    stage_masses,
-    weighed,
+    stage_matrix,
 )
 from seqsolve.ivp._tape import Pullback, Tape
 
@@ -49,6 +50,7 @@ class ImplicitRungeKutta(Method):
     A: NDArray
     c: NDArray
     coefficients: tuple[str, ...] = ("A", "c")
+    takes_bands = True
 
     @cached_property
     def bases(self) -> dict[str, Spectrum | None]:
@@ -137,15 +139,13 @@ class ImplicitRungeKutta(Method):
 
     def _newton(self, rhs: RightHandSide, at: Points, Z: NDArray, running: NDArray) -> None:
         """Solve for the stages of some steps, in place, with the Jacobian of every stage."""
-        s, n = Z.shape[1:]
-        size, failed = np.abs(at.y).max(axis=1), []
+        s, size, failed = Z.shape[1], np.abs(at.y).max(axis=1), []
         for _ in range(MAXITER):
             rows = rhs.home.asarray(running)
             part = at.rows(rows)
             F, J = rhs.linearized(*self.places(part, Z[rows]))
             G = self._residual_of(rhs, part, Z[rows], F)
-            M = self.matrix(rhs, J.reshape(-1, s, n, n), part.h)
-            d = linear_solve(rhs, M, -G.reshape(-1, s * n, 1)).reshape(G.shape)
+            d = solve_stages(rhs, self.A, J.reshape(-1, s, *J.shape[1:]), part.h, -G)
             Z[rows] += d
             change = np.abs(d).max(axis=(1, 2))
             limit = TOLERANCE * np.maximum(size[rows], np.abs(Z[rows]).max(axis=(1, 2)))
@@ -160,7 +160,7 @@ class ImplicitRungeKutta(Method):
         return self._residual_of(rhs, at, Z, rhs(*self.places(at, Z)))
 
     def _residual_of(self, rhs: RightHandSide, at: Points, Z: NDArray, F: NDArray) -> NDArray:
-        residual: NDArray = weighed(rhs, Z) - at.h[:, None, None] * (self.A @ F.reshape(Z.shape))
+        residual: NDArray = rhs.weighed(Z) - at.h[:, None, None] * (self.A @ F.reshape(Z.shape))
         return residual
 
     def recorded(self, rhs: RightHandSide, at: Points) -> ImplicitTape:
@@ -179,16 +179,9 @@ class ImplicitRungeKutta(Method):
         m, s, n = J.shape[:3]
         J = np.where(np.isfinite(J), J, 0)
         right = at.h[:, None, None, None] * np.einsum("ij,mjkl->mikl", self.A, J)
-        dZ = linear_solve(rhs, self.matrix(rhs, J, at.h), right.reshape(m, s * n, n))
+        dZ = linear_solve(rhs, stage_matrix(rhs, self.A, J, at.h), right.reshape(m, s * n, n))
         jacobian: NDArray = rhs.home.xp.eye(n) + dZ.reshape(m, s, n, n)[:, -1]
         return jacobian
-
-    def matrix(self, rhs: RightHandSide, J: NDArray, h: NDArray) -> NDArray:
-        """Return ``I x mass - h A J``, of shape ``(m, s n, s n)``."""
-        m, s, n = J.shape[:3]
-        blocks = np.einsum("ij,mjkl->mikjl", self.A, J) * h[:, None, None, None, None]
-        matrix: NDArray = stage_masses(rhs, s) - blocks.reshape(m, s * n, s * n)
-        return matrix
 
 
 def _flags(rhs: RightHandSide, *flags: NDArray) -> NDArray:
@@ -220,17 +213,26 @@ class ImplicitTape(Tape):
     ) -> None:
         self._method, self._rhs, self._at, self._B = method, rhs, at, B
         Z = method.stages(rhs, at)
-        m, s, n = Z.shape
         self._places = t, points, lane = method.places(at, Z)
-        self._J = rhs.jacobian(t, points, None, lane, central=True).reshape(m, s, n, n)
+        J = rhs.jacobian(t, points, None, lane, central=True)
+        self._J = J.reshape(*Z.shape[:2], *J.shape[1:])
 
     def jacobian(self) -> NDArray:
         """Return the Jacobians of the new states."""
         return self._method.propagated(self._rhs, self._at, self._J)
 
+    def rows(self, index: slice) -> ImplicitTape:
+        """Return the tape of some of the steps."""
+        other, s = copy(self), self._J.shape[1]
+        other._at, other._J = self._at.rows(index), self._J[index]
+        stages = slice(index.start * s, index.stop * s)
+        t, points, lane = self._places
+        other._places = t[stages], points[stages], None if lane is None else lane[stages]
+        return other
+
     def pull(self, w: NDArray, c_bar: NDArray | None = None) -> Pullback:
         """Pull cotangents back through the stages, of which the last is the new state."""
-        m, s, n = self._J.shape[:3]
+        (m, s), n, A = self._J.shape[:2], w.shape[1], self._method.A
         Z_bar = np.zeros((m, s, n), np.result_type(w, self._J))
         y_bar = w
         if c_bar is not None and self._B is not None:
@@ -238,9 +240,8 @@ class ImplicitTape(Tape):
             y_bar = w + c_bar[0]
         Z_bar[:, -1] += w
         h = self._at.h
-        M = self._method.matrix(self._rhs, self._J, h).swapaxes(1, 2)
-        mu = linear_solve(self._rhs, M, Z_bar.reshape(m, s * n, 1)).reshape(m, s, n)
-        F_bar = h[:, None, None] * (self._method.A.T @ mu)
-        back = np.einsum("mikl,mik->ml", self._J, F_bar)
+        mu = solve_stages(self._rhs, A, self._J, h, Z_bar, transpose=True)
+        F_bar = h[:, None, None] * (A.T @ mu)
+        back = self._rhs.times(self._J, F_bar, transpose=True).sum(axis=1)
         t, points, lane = self._places
         return Pullback(y_bar + back, t, points, F_bar.reshape(m * s, n), lane)

@@ -7,7 +7,7 @@ import numpy as np
 from seqsolve.ivp._implicit import ImplicitRungeKutta, ImplicitTape
 from seqsolve.ivp._method import Attempt, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
-from seqsolve.ivp._stage_equations import linear_solve, weighed
+from seqsolve.ivp._stage_equations import solve_stages
 
 _R = 6**0.5
 
@@ -56,9 +56,10 @@ class Radau(ImplicitRungeKutta):
     def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
         """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
         h = at.h[:, None]
-        change = weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
-        M = self.gamma / h[:, None] * rhs.weights - J
-        error = linear_solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
+        change = rhs.weighed(np.tensordot(self.e, Z, (0, 1))) / h
+        scaled, one = h / self.gamma, np.ones_like(self.c[-1:, None])
+        right = scaled * (f + change)
+        error = solve_stages(rhs, one, J[:, None], scaled[:, 0], right[:, None])[:, 0]
         return Attempt(at.y + Z[:, -1], error, self._interpolant(at.y, Z))
 
     def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:

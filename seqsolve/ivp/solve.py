@@ -195,6 +195,8 @@ or Method
     matrix = mass_matrix(mass, len(state), state.dtype, scheme)
     pattern = _options.sparsity(jac_sparsity, len(state))
     rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home, pattern)
+    if scheme.takes_bands and (home.xp is np or not batch):
+        rhs = rhs.banded()
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     with np.errstate(all="ignore"):

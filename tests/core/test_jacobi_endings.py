@@ -118,3 +118,21 @@ def test_maps_may_round_differently_for_more_positions(size, accepted):
 def test_a_recurrence_needs_no_trial_of_the_order_in_which_it_reads():
     h = logistic_map(20)
     assert seqsolve.jacobi(h, np.zeros(h.shape)).nfev == 20 + 2
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("maxiter", [5, None])
+def test_solutions_of_one_map_count_their_own_evaluations(backend, maxiter):
+    def step(y_prev, x, params, y_out):
+        y_out[0] = 0.5 * y_prev[0] + x[0]
+
+    if not seqsolve.backend_status(backend).available:
+        pytest.skip(seqsolve.backend_status(backend).reason)
+    cell = seqsolve.element_step(step, n_state=1)
+    h = seqsolve.triangular_map(cell, np.ones((30, 1)), [0.3], backend=backend)
+    first, second = (
+        seqsolve.jacobi(h, np.zeros(h.shape), maxiter=maxiter, on_failure="return")
+        for _ in range(2)
+    )
+    assert first.nfev == second.nfev <= second.nit + 2
+    assert first.success == second.success == (maxiter is None)

@@ -108,11 +108,11 @@ class Simulated(PortableBackend):
     def add_noise(self, z, sigma, stream, copies):
         self.launches += 1
         out = np.empty((len(copies), *z.shape[1:]), z.dtype)
-        noise_cuda.add_noise(z, sigma, stream, copies, out, threads=3)
+        noise_cuda.add_noise(np, z, sigma, stream, copies, out, threads=3)
         return out
     def weigh_noise(self, weights, stream, copies, out):
         self.launches += 1
-        noise_cuda.weigh_noise(weights, stream, copies, out, threads=3)
+        noise_cuda.weigh_noise(np, weights, stream, copies, out, threads=3)
 
 simulated = Simulated("simulated", np)
 for dtype, kind, name in [
