@@ -91,6 +91,15 @@ def test_computed_jacobians_of_states_of_any_size(source, size):
     assert all(record.nit <= most for record in solution.history)
 
 
+def test_gradients_by_complex_steps_are_exact_to_rounding():
+    r = random_recurrence("dense", np.random.default_rng(4), 60, (2,), 4, gain=0.9)
+    g = np.random.default_rng(5).standard_normal(r.x.shape)
+    exact, found = (
+        seqsolve.vjp(seqsolve.deer(r.f, source, r.x, r.y0), g).adjoint for source in (r.jac, "cs")
+    )
+    np.testing.assert_allclose(found, exact, rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("products", [1, 4])
 def test_estimates_of_a_dense_jacobian_differ_from_iteration_to_iteration(products):
     """Signs that are always the same would have the same error each time."""
