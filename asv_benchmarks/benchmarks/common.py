@@ -44,13 +44,13 @@ class Benchmark:
 
 
 def gru_problem(
-    n_units: int, n_steps: int, batch: tuple[int, ...] = ()
+    n_units: int, n_steps: int, batch: tuple[int, ...] = (), dtype: str = "float32"
 ) -> tuple[GRU, NDArray, NDArray]:
-    """Return a GRU with random weights, its input and its initial state, in float32."""
-    cell = GRU.random(N_INPUTS, n_units, dtype="float32", rng=n_units)
+    """Return a GRU with random weights, its input and its initial state."""
+    cell = GRU.random(N_INPUTS, n_units, dtype=dtype, rng=n_units)
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((n_steps, *batch, N_INPUTS), dtype=np.float32)
-    return cell, x, np.zeros((*batch, n_units), dtype=np.float32)
+    x = rng.standard_normal((n_steps, *batch, N_INPUTS), dtype=np.float32).astype(dtype)
+    return cell, x, np.zeros((*batch, n_units), dtype)
 
 
 def gru_loop(cell: GRU, x: NDArray, y0: NDArray) -> NDArray:

@@ -16,11 +16,11 @@ N_STEPS = 100_000
 class Element(Benchmark):
     """A GRU as an element step, one sequence."""
 
-    param_names = ("backend", "n")
-    params = (("numba",), (1, 2, 4, 8, 16, 32))
+    param_names = ("backend", "n", "dtype")
+    params = (("numba",), (1, 2, 4, 8, 16, 32), ("float32", "float64"))
 
-    def prepare(self, n: int) -> None:
-        cell, self.x, self.y0 = gru_problem(n, N_STEPS)
+    def prepare(self, n: int, dtype: str) -> None:
+        cell, self.x, self.y0 = gru_problem(n, N_STEPS, dtype=dtype)
         self.step = cell.element_step()
         self.time_sequential()
 
@@ -34,11 +34,11 @@ class Element(Benchmark):
 class FusedNewton(Benchmark):
     """The same by Newton's method; the update gates' bias shifted for a longer memory."""
 
-    param_names = ("backend", "n", "shift")
-    params = (("numba",), (1, 2), (0.0, 5.0))
+    param_names = ("backend", "n", "shift", "dtype")
+    params = (("numba",), (1, 2), (0.0, 5.0), ("float32", "float64"))
 
-    def prepare(self, n: int, shift: float) -> None:
-        cell, self.x, self.y0 = gru_problem(n, N_STEPS)
+    def prepare(self, n: int, shift: float, dtype: str) -> None:
+        cell, self.x, self.y0 = gru_problem(n, N_STEPS, dtype=dtype)
         bias = np.array(cell.params["bias_ih"])
         bias[n : 2 * n] += shift
         self.step = cell.with_params({"bias_ih": bias}).element_step()
