@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from seqsolve import _checks, _replay
 from seqsolve._bound import BoundProblem
@@ -39,10 +40,10 @@ class Cotangents(NamedTuple):
         With respect to each state, all its consequences included: ``lam[t]``.
     """
 
-    y0: Array
+    y0: npt.NDArray[Any]
     x: Tree
-    params: Mapping[str, Array] | None
-    adjoint: Array
+    params: Mapping[str, npt.NDArray[Any]] | None
+    adjoint: npt.NDArray[Any]
 
 
 @placed

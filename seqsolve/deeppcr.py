@@ -7,16 +7,16 @@ from typing import Any, Unpack
 
 from seqsolve.backend import Array
 from seqsolve.deer import DeerOptions, deer
-from seqsolve.jacobian import Hutchinson
+from seqsolve.jacobian import Difference, Hutchinson
 from seqsolve.solution import Solution
-from seqsolve.step import Tree
+from seqsolve.step import StepFunction, Tree
 
 __all__ = ["deeppcr"]
 
 
 def deeppcr(
-    f: Any,
-    jac: Callable[[Array, Tree], Array] | str | Hutchinson | None,
+    f: StepFunction,
+    jac: Callable[[Array, Tree], Array] | Difference | Hutchinson | None,
     x: Tree,
     y0: Any,
     **options: Unpack[DeerOptions],

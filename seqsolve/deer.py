@@ -12,13 +12,13 @@ from seqsolve._driver import drive
 from seqsolve._fused import FusedNewton
 from seqsolve._march import march_block
 from seqsolve._newton import ROUNDING_LEVEL, Newton
-from seqsolve._outcome import ON_FAILURE, Reporter, conclude
+from seqsolve._outcome import ON_FAILURE, OnFailure, Reporter, conclude
 from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve.backend import Array
-from seqsolve.jacobian import Hutchinson, Structure
+from seqsolve.jacobian import Difference, Hutchinson, Structure, StructureName
 from seqsolve.solution import IterationState, Solution
-from seqsolve.step import Tree
+from seqsolve.step import StepFunction, Tree
 
 __all__ = ["DeerOptions", "deer"]
 
@@ -30,14 +30,14 @@ class DeerOptions(TypedDict, total=False):
 
     backend: Any
     n_steps: int | None
-    jac_structure: str | Structure | None
+    jac_structure: StructureName | Structure | None
     initial_guess: Any
     rtol: float | None
     atol: Any
     maxiter: int | None
     window: int | None
     damping: float
-    on_failure: str
+    on_failure: OnFailure
     out: Any
     callback: Callable[[IterationState], Any] | None
     progress: bool
@@ -45,14 +45,14 @@ class DeerOptions(TypedDict, total=False):
 
 @placed
 def deer(
-    f: Any,
-    jac: Callable[[Array, Tree], Array] | str | Hutchinson | None,
+    f: StepFunction,
+    jac: Callable[[Array, Tree], Array] | Difference | Hutchinson | None,
     x: Tree,
     y0: Any,
     *,
     backend: Any = None,
     n_steps: int | None = None,
-    jac_structure: str | Structure | None = None,
+    jac_structure: StructureName | Structure | None = None,
     initial_guess: Any = None,
     rtol: float | None = None,
     atol: Any = None,
@@ -60,7 +60,7 @@ def deer(
     window: int | None = None,
     damping: float = 0.0,
     linear_solver: str = "auto",
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,

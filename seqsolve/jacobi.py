@@ -11,18 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from seqsolve import _checks
+from seqsolve._outcome import OnFailure
 from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve._sweeps import Sweeper, TriangularMap
 from seqsolve.backend import Array
 from seqsolve.solution import IterationState, Solution
-from seqsolve.step import Tree
+from seqsolve.step import StepFunction, Tree
 
 __all__ = ["TriangularMap", "gauss_seidel", "gs_jacobi", "jacobi", "jacobi_gs", "triangular_map"]
 
 
 def triangular_map(
-    f: Any,
+    f: StepFunction,
     x: Tree,
     y0: Any,
     *,
@@ -80,7 +81,7 @@ def jacobi(
     atol: Any = None,
     maxiter: int | None = None,
     window: int | None = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,
@@ -157,7 +158,7 @@ def gauss_seidel(
     guess: Any,
     *,
     backend: Any = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,
@@ -213,7 +214,7 @@ def gs_jacobi(
     rtol: float | None = None,
     atol: Any = None,
     maxiter: int | None = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,
@@ -283,7 +284,7 @@ def jacobi_gs(
     atol: Any = None,
     maxiter: int | None = None,
     window: int | None = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from seqsolve.backend import Array
 
 __all__ = ["BlockDiagonal", "Hutchinson", "Structure"]
 
-DIFFERENCES = ("cs", "2-point", "3-point")
+Difference: TypeAlias = Literal["cs", "2-point", "3-point"]
+DIFFERENCES: tuple[Difference, ...] = get_args(Difference)
+
+StructureName: TypeAlias = Literal["diagonal", "block_diagonal", "dense"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Structure:
         ``k``, where the kind is block-diagonal and the size is known.
     """
 
-    kind: Literal["diagonal", "block_diagonal", "dense"]
+    kind: StructureName
     block_size: int | None = None
 
     def width(self, n_state: int) -> int:

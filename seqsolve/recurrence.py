@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seqsolve import _checks
 from seqsolve._placement import placed
@@ -25,7 +26,7 @@ def linear_recurrence(
     reverse: bool = False,
     method: str = "auto",
     out: Any = None,
-) -> Array:
+) -> npt.NDArray[Any]:
     """Solve ``y[t] = A[t] y[t-1] + b[t]`` for all steps.
 
     Parameters
@@ -104,9 +105,11 @@ def linear_recurrence(
             f"`b` must have a dtype that backend {engine.name!r} supports; got {dtype}."
         )
     A, lanes = _flatten(A, tuple(b.shape), engine)
-    target = None if out is None else _checks.output("out", out, tuple(b.shape), dtype)
+    target: npt.NDArray[Any] | None = (
+        None if out is None else _checks.output("out", out, tuple(b.shape), dtype)
+    )
     direct = _as_lanes(target, lanes, dtype, A, b, y0)
-    y = engine.linear_recurrence(
+    y: npt.NDArray[Any] = engine.linear_recurrence(
         engine.asarray(A, dtype=dtype),
         engine.asarray(b, dtype=dtype).reshape(lanes),
         None if y0 is None else engine.asarray(y0, dtype=dtype).reshape(lanes[1:]),
@@ -124,7 +127,7 @@ def linear_recurrence(
 
 def cyclic_reduction(
     A: Any, b: Any, y0: Any = None, *, backend: Any = None, reverse: bool = False
-) -> Array:
+) -> npt.NDArray[Any]:
     """Solve the block-bidiagonal system ``y[t] - A[t] y[t-1] = b[t]`` by cyclic reduction.
 
     The same as `linear_recurrence` with ``method="cyclic_reduction"``:

@@ -10,14 +10,14 @@ from seqsolve._outcome import Reporter
 from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve.solution import Solution
-from seqsolve.step import Tree
+from seqsolve.step import StepFunction, Tree
 
 __all__ = ["sequential"]
 
 
 @placed
 def sequential(
-    f: Any,
+    f: StepFunction,
     x: Tree,
     y0: Any,
     *,

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from seqsolve.backend import Array
-
 if TYPE_CHECKING:
     from seqsolve._problem import Problem
 
@@ -221,7 +219,7 @@ class Solution:
     [(0, 100)]
     """
 
-    y: Array
+    y: npt.NDArray[Any]
     success: bool
     status: Status
     message: str
@@ -234,7 +232,7 @@ class Solution:
     backend: str
     problem: Problem | None = field(default=None, repr=False)
 
-    def error_bound(self) -> Array:
+    def error_bound(self) -> npt.NDArray[Any]:
         """Bound the error of every element, to first order.
 
         Solves ``e[t] = |A[t]| e[t-1] + |r[t]|`` along the trajectory, with

@@ -15,13 +15,18 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from seqsolve.step import ElementStepError
 from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable, writable
 from seqsolve_numba.diagnosis import check, check_indices
-from seqsolve_numba.intrinsics import NUMPY, Layout, known, known_all, local
+from seqsolve_numba.intrinsics import Layout, known, known_all, local
 from seqsolve_numba.latest import Latest
+from seqsolve_numba.replaced import REPLACED
 from seqsolve_numba.translate import Translator
 
 NDArray = npt.NDArray[Any]
+
+#: Bytes of the stack that the states and inputs of one position may take, the old and the new.
+STACK = 2**22
 
 #: A kernel's Python function, and the types of its arguments.
 KernelSource = tuple[Callable[..., None], tuple[Any, ...]]
@@ -94,13 +99,19 @@ class Specialization:
     """
 
     def __init__(self, step: Any, shapes: Shapes) -> None:
+        itemsize = np.dtype(shapes.dtype).itemsize
+        if 2 * (shapes.n_state + shapes.n_inputs) * itemsize > STACK:
+            raise ElementStepError(
+                f"A step must have at most {STACK // (2 * itemsize)} states and inputs together to "
+                f"be compiled for CPU threads: they are held on the stack; got {shapes.n_state} "
+                f"states and {shapes.n_inputs} inputs."
+            )
         self.shapes = shapes
         self.number = np.dtype(shapes.dtype).type
         self._functions = step.function, step.jac_function
-        self._translator = Translator(np.finfo(shapes.dtype).dtype, replaced=NUMPY)
+        self._translator = Translator(np.finfo(shapes.dtype).dtype, replaced=REPLACED)
         self.step = self._translator(step.function)
         self.jac: Any = None if step.jac_function is None else self._translator(step.jac_function)
-        itemsize = np.dtype(shapes.dtype).itemsize
         self.state = local(shapes.n_state)
         self.jacobian = local(shapes.n_jacobian)
         self.in_shape = known(Layout.contiguous(shapes.jac_shape, itemsize))
