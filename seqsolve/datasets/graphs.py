@@ -157,7 +157,7 @@ def normalized_adjacency(adjacency: Any) -> Any:
     a = sparse.csr_array(adjacency)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"`adjacency` must be a square matrix; got shape {a.shape}.")
-    dtype = np.result_type(a.dtype, np.float32)
+    dtype = np.result_type(a.dtype, np.float32 if a.dtype.kind == "f" else np.float64)
     a = a.astype(dtype) + sparse.eye_array(a.shape[0], dtype=dtype)
     scale = sparse.diags_array(1 / np.sqrt(np.asarray(a.sum(axis=1)).ravel()), dtype=dtype)
     return sparse.csr_array(scale @ a @ scale)

@@ -234,6 +234,16 @@ def test_normalized_adjacency_keeps_single_precision():
         datasets.normalized_adjacency(np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int64", "float64"])
+def test_normalized_adjacency_of_integers_is_in_double_precision(dtype):
+    a = np.array([[0, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    scale = 1 / np.sqrt(1 + a.sum(axis=1))
+    found = datasets.normalized_adjacency(a.astype(dtype))
+    assert found.dtype == np.float64
+    expected = scale[:, None] * (a + np.eye(4)) * scale
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-14)
+
+
 @given(st.lists(st.lists(st.sampled_from(["a", "bb", "c3", "it's"]), max_size=6), min_size=1))
 def test_encoding_can_be_undone(words):
     texts = [" ".join(w) for w in words]
