@@ -169,13 +169,19 @@ def _read_archive(file: Path) -> Graph:
     with np.load(file) as archive:
         try:
             a = {name: archive[name] for name in archive.files}
-            features = (a["feat_data"], a["feat_indices"], a["feat_indptr"])
+            n_nodes = len(a["labels"])
+            features = sparse.csr_array(
+                (a["feat_data"], a["feat_indices"], a["feat_indptr"]), shape=(n_nodes, _N_FEATURES)
+            )
             ones = np.ones(len(a["adj_indices"]), np.float32)
+            adjacency = sparse.csr_array(
+                (ones, a["adj_indices"], a["adj_indptr"]), shape=(n_nodes, n_nodes)
+            )
+            features.check_format()
+            adjacency.check_format()
             return Graph(
-                sparse.csr_array(features, shape=(len(a["labels"]), _N_FEATURES)),
-                sparse.csr_array(
-                    (ones, a["adj_indices"], a["adj_indptr"]), shape=(len(a["labels"]),) * 2
-                ),
+                features,
+                adjacency,
                 a["labels"].astype(np.int64),
                 a["train_index"],
                 a["val_index"],
