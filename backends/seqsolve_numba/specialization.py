@@ -18,8 +18,9 @@ from numba import types
 from seqsolve.step import ElementStepError
 from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable, writable
 from seqsolve_numba.diagnosis import check, check_indices
-from seqsolve_numba.intrinsics import NUMPY, Layout, known, known_all, local
+from seqsolve_numba.intrinsics import Layout, known, known_all, local
 from seqsolve_numba.latest import Latest
+from seqsolve_numba.replaced import REPLACED
 from seqsolve_numba.translate import Translator
 
 NDArray = npt.NDArray[Any]
@@ -108,7 +109,7 @@ class Specialization:
         self.shapes = shapes
         self.number = np.dtype(shapes.dtype).type
         self._functions = step.function, step.jac_function
-        self._translator = Translator(np.finfo(shapes.dtype).dtype, replaced=NUMPY)
+        self._translator = Translator(np.finfo(shapes.dtype).dtype, replaced=REPLACED)
         self.step = self._translator(step.function)
         self.jac: Any = None if step.jac_function is None else self._translator(step.jac_function)
         self.state = local(shapes.n_state)

@@ -7,7 +7,14 @@ import dis
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -125,7 +132,8 @@ class Translator:
         self._note(value)
         if type(value) in self._narrow:
             return self._narrow[type(value)](value)
-        return self._replaced.get(value, value) if isinstance(value, np.ufunc) else value
+        known = isinstance(value, np.ufunc | BuiltinFunctionType)
+        return self._replaced.get(value, value) if known else value
 
     def _module(self, module: ModuleType, names: frozenset[str]) -> ModuleType:
         """Return what stands for a module: itself, if all that is used of it stays as it is."""
