@@ -5,6 +5,7 @@ from __future__ import annotations
 import loopback
 import numpy as np
 import pytest
+from support.backends import ON_GPU
 
 import seqsolve
 from seqsolve import solve_ivp
@@ -12,7 +13,11 @@ from seqsolve.ivp import Batched, Signal, vjp
 
 TIMES = np.linspace(0, 2, 5)
 SAMPLES = np.linspace(0, 2, 21)
-NAMES = [n for n in ("numpy", "numba", "loopback") if seqsolve.backend_status(n).available]
+NAMES = [
+    name
+    for name in ("numpy", "numba", "loopback")
+    if seqsolve.backend_status(name).available and name not in ON_GPU
+]
 
 
 def forced(t, y, rate, gain, force):
