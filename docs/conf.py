@@ -29,6 +29,7 @@ extensions = [
     "numpydoc",
     "reference",
     "executed_docstrings",
+    "figures",
     "include_if_present",
     "mathml",
 ]

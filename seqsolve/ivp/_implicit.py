@@ -79,7 +79,15 @@ class ImplicitRungeKutta(Method):
 
         return at.y + Z[:, -1], complete
 
-    def stages(self, rhs: RightHandSide, at: Points, J: NDArray | None = None) -> NDArray:
+    def systems(self, rhs: RightHandSide, at: Points, J: NDArray | None) -> OneJacobian | None:
+        """Return the linear systems with the Jacobian at the beginning, if that is to be used."""
+        basis = self.bases[at.y.dtype.kind] if at.y.shape[1] >= MANY else None
+        if basis is None:
+            return None
+        J = rhs.jacobian(at.t, at.y, None, at.lane) if J is None else J
+        return OneJacobian(rhs, basis, J, at.h)
+
+    def stages(self, rhs: RightHandSide, at: Points, systems: OneJacobian | None = None) -> NDArray:
         """Solve ``Z = h A f(y + Z)``.
 
         By Newton's method; for many states, whose linear systems are what
@@ -92,8 +100,8 @@ class ImplicitRungeKutta(Method):
             The equation.
         at : Points
             Where the steps begin.
-        J : ndarray, shape (m, n, n), optional
-            The Jacobians there, if known.
+        systems : OneJacobian, optional
+            What `systems` returns, if it was called.
 
         Returns
         -------
@@ -103,10 +111,9 @@ class ImplicitRungeKutta(Method):
         m, n = at.y.shape
         Z = np.zeros_like(at.y, shape=(m, len(self.c), n))
         rest = np.arange(m)
-        basis = self.bases[Z.dtype.kind] if n >= MANY else None
-        if basis is not None:
-            J = rhs.jacobian(at.t, at.y, None, at.lane) if J is None else J
-            rest = self._iterated(rhs, at, Z, OneJacobian(rhs, basis, J, at.h))
+        systems = self.systems(rhs, at, None) if systems is None else systems
+        if systems is not None:
+            rest = self._iterated(rhs, at, Z, systems)
         if rest.size:
             self._newton(rhs, at, Z, rest)
         return Z
@@ -120,17 +127,20 @@ class ImplicitRungeKutta(Method):
         """
         running, rest = np.arange(len(Z)), []
         size = np.abs(at.y).max(axis=1)
-        last = np.full_like(size, np.finfo(size.dtype).max)
-        for _ in range(MAXITER):
+        last = np.zeros_like(size)
+        for i in range(MAXITER):
             rows = rhs.home.asarray(running)
             d = systems.solve(-self._residual(rhs, at.rows(rows), Z[rows]), rows)
             change = np.abs(d).max(axis=(1, 2))
+            rate = change / last[rows] if i else 1 + 0 * change
+            small = change <= EXACT * size[rows]
             # NaN is not fast.
-            fast = (change <= CONTRACTION * last[rows]) | (change <= EXACT * size[rows])
+            fast = small | (rate <= CONTRACTION) if i else np.isfinite(change)
             Z[rows] += np.where(fast[:, None, None], d, 0)
             last[rows] = change
             size[rows] = np.maximum(size[rows], np.abs(Z[rows]).max(axis=(1, 2)))
-            keeps, solved = _flags(rhs, fast, change <= EXACT * size[rows])
+            # What is left is about as many times smaller again.
+            keeps, solved = _flags(rhs, fast, small | (rate * change <= EXACT * size[rows]))
             rest.append(running[~keeps])
             running = running[keeps & ~solved]
             if not running.size:

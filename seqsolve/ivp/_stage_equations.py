@@ -105,12 +105,19 @@ class OneJacobian:
 
     def solve(self, right: NDArray, rows: NDArray) -> NDArray:
         """Return the stages ``(k, s, n)`` for right-hand sides of some of the steps."""
-        total = np.zeros_like(right, dtype=complex)
+        total = np.zeros_like(right)
         for i, part in enumerate(self._parts):
-            own = np.einsum("s,ksn->kn", self._basis.left[i], right)
-            own = own.real if self._is_real[i] else own
-            total += self._basis.right[:, i, None] * part.solve(own, rows)[:, None]
-        return total.real if self._real else total
+            left, vector = self._basis.left[i], self._basis.right[:, i, None]
+            if self._is_real[i]:
+                left, vector = left.real, vector.real
+            stages = vector * part.solve(left @ right, rows)[:, None]
+            total += stages.real if self._real else stages
+        return total
+
+    def solve_real(self, right: NDArray) -> NDArray:
+        """Solve ``(mass - h a J) x = right`` for all steps, `a` the real eigenvalue."""
+        x = self._parts[int(np.abs(self._basis.values.imag).argmin())].solve(right, None)
+        return x.real if self._real else x
 
 
 class _Inverses:
@@ -120,8 +127,10 @@ class _Inverses:
         M = rhs.weights - h[:, None, None] * J
         self._inverses = linear_solve(rhs, M, np.broadcast_to(rhs.home.xp.eye(rhs.n), M.shape))
 
-    def solve(self, b: NDArray, rows: NDArray) -> NDArray:
-        x: NDArray = (self._inverses[rows] @ b[:, :, None])[:, :, 0]
+    def solve(self, b: NDArray, rows: NDArray | None) -> NDArray:
+        """Return the solutions for vectors ``(k, n)``, of some of the steps or of all."""
+        inverses = self._inverses if rows is None else self._inverses[rows]
+        x: NDArray = (inverses @ b[:, :, None])[:, :, 0]
         return x
 
 
@@ -132,9 +141,11 @@ class _Factored:
         self._order = bands.order
         self._factors = list(BandedStages(rhs, bands, np.ones((1, 1)), J[:, None], h).factors())
 
-    def solve(self, b: NDArray, rows: NDArray) -> NDArray:
+    def solve(self, b: NDArray, rows: NDArray | None) -> NDArray:
+        """Return the solutions for vectors ``(k, n)``, of some of the steps or of all."""
+        which = range(len(b)) if rows is None else rows
         x = np.empty_like(b)
-        for k, (row, own) in enumerate(zip(rows, b[:, self._order], strict=True)):
+        for k, (row, own) in enumerate(zip(which, b[:, self._order], strict=True)):
             x[k, self._order] = self._factors[row].solve(own[None])[0]
         return x
 

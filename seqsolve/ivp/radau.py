@@ -7,7 +7,7 @@ import numpy as np
 from seqsolve.ivp._implicit import ImplicitRungeKutta, ImplicitTape
 from seqsolve.ivp._method import Attempt, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
-from seqsolve.ivp._stage_equations import solve_stages
+from seqsolve.ivp._stage_equations import OneJacobian, solve_stages
 
 _R = 6**0.5
 
@@ -51,15 +51,29 @@ class Radau(ImplicitRungeKutta):
             f, J = rhs.linearized(at.t, at.y, at.lane)
         else:
             J = rhs.jacobian(at.t, at.y, f, at.lane)
-        return self.made(rhs, at, self.stages(rhs, at, J), f, J)
+        systems = self.systems(rhs, at, J)
+        return self.made(rhs, at, self.stages(rhs, at, systems), f, J, systems)
 
-    def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
+    def made(
+        self,
+        rhs: RightHandSide,
+        at: Points,
+        Z: NDArray,
+        f: NDArray,
+        J: NDArray,
+        systems: OneJacobian | None = None,
+    ) -> Attempt:
         """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
         h = at.h[:, None]
         change = rhs.weighed(np.tensordot(self.e, Z, (0, 1))) / h
-        scaled, one = h / self.gamma, np.ones_like(self.c[-1:, None])
+        # gamma is the inverse of the tableau's real eigenvalue.
+        scaled = h / self.gamma
         right = scaled * (f + change)
-        error = solve_stages(rhs, one, J[:, None], scaled[:, 0], right[:, None])[:, 0]
+        if systems is None:
+            one = np.ones_like(self.c[-1:, None])
+            error = solve_stages(rhs, one, J[:, None], scaled[:, 0], right[:, None])[:, 0]
+        else:
+            error = systems.solve_real(right)
         return Attempt(at.y + Z[:, -1], error, self._interpolant(at.y, Z))
 
     def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:

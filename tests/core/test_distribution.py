@@ -75,18 +75,38 @@ def test_what_the_source_archive_lacks_is_named():
     assert found == ["the source archive lacks LICENSE"]
 
 
-def bounds() -> dict[str, str]:
-    """Return the lower bounds of what is needed to run and to test."""
+def bounds(*extras: str) -> dict[str, str]:
+    """Return the lower bounds of what is needed to run, and by some extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    needed = project["dependencies"] + [
+        requirement for extra in extras for requirement in project["optional-dependencies"][extra]
+    ]
     found = (re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement) for requirement in needed)
+    assert len(needed) > 10
     return {match[1]: match[2] for match in found if match}
 
 
-@pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="source archives do not hold .ci")
+def pins(name: str) -> dict[str, str]:
+    """Return the versions that a file of constraints names; the last where there are several."""
+    lines = (ROOT / ".ci" / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" ;")[0].split("==") for line in lines if "==" in line)
+
+
+needs_ci = pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="source archives do not hold .ci")
+
+
+@needs_ci
 def test_the_lowest_versions_are_those_of_the_bounds():
-    lines = (ROOT / ".ci/lowest.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if "==" in line)
-    assert len(bounds()) > 10
-    wrong = {n: b for n, b in bounds().items() if not f"{pins.get(n)}.".startswith(f"{b}.")}
+    lowest = pins("lowest.txt")
+    wrong = {
+        name: bound
+        for name, bound in bounds("test").items()
+        if not f"{lowest.get(name)}.".startswith(f"{bound}.")
+    }
     assert not wrong, f"renew .ci/lowest.txt: {wrong}"
+
+
+@needs_ci
+def test_everything_that_the_checks_install_has_its_version_written_down():
+    missing = bounds("test", "lint", "docs", "bench").keys() - pins("constraints.txt").keys()
+    assert not missing, f"renew .ci/constraints.txt: {missing}"

@@ -76,6 +76,8 @@ def test_bound_steps_share_the_work_of_function_and_jacobian(batch):
     assert "f" not in after_trial
     assert after_trial.count("f and jac") == solution.nit + 1
     assert after_trial.count("complete") == solution.nit
+    assert solution.nfev == step.calls.count("f") + after_trial.count("f and jac")
+    assert solution.njev == step.calls.count("complete")
 
 
 def step(y_prev, x, params, y_out):
