@@ -259,7 +259,8 @@ def gs_jacobi(
 
     References
     ----------
-    .. [1] Y. Song et al., arXiv:2002.03629, section 3.3.
+    .. [1] Y. Song et al., "Accelerating feedforward computation via parallel
+       nonlinear equation solving", arXiv:2002.03629, section 3.3.
 
     Examples
     --------
@@ -336,7 +337,8 @@ def jacobi_gs(
 
     References
     ----------
-    .. [1] Y. Song et al., arXiv:2002.03629, section 3.3.
+    .. [1] Y. Song et al., "Accelerating feedforward computation via parallel
+       nonlinear equation solving", arXiv:2002.03629, section 3.3.
 
     Examples
     --------

@@ -152,7 +152,8 @@ def scan(xp: Any, A: Array, b: Array) -> Array:
 
     References
     ----------
-    .. [1] G. E. Blelloch, "Prefix sums and their applications", 1990.
+    .. [1] G. E. Blelloch, "Prefix sums and their applications", Carnegie
+       Mellon University, CMU-CS-90-190, 1990.
 
     Examples
     --------

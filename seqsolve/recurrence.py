@@ -71,7 +71,8 @@ def linear_recurrence(
 
     References
     ----------
-    .. [1] G. E. Blelloch, "Prefix sums and their applications", 1990.
+    .. [1] G. E. Blelloch, "Prefix sums and their applications", Carnegie
+       Mellon University, CMU-CS-90-190, 1990.
 
     Examples
     --------

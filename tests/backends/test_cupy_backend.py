@@ -20,6 +20,7 @@ if not seqsolve.backend_status("cupy").available:
 import cupy
 
 from seqsolve_cupy import availability, compilation, memory, sources
+from seqsolve_cupy.element.march import input_arguments
 
 pytestmark = marks()
 
@@ -342,9 +343,8 @@ def test_elements_that_a_device_cannot_load_are_refused(what):
     for method in ("scan", "cyclic_reduction"):
         with pytest.raises(ValueError, match=r"16-byte elements.*got one of shape \(5, "):
             seqsolve.linear_recurrence(A, b, method=method)
-    step = seqsolve.element_step(lambda y, x, params, out: None, n_state=1)
     with pytest.raises(ValueError, match=r"16-byte elements.*got one of shape \(5, "):
-        seqsolve.sequential(step, A, b[0])
+        input_arguments(A[:, None], 1)
 
 
 def test_one_element_may_have_any_stride():

@@ -17,7 +17,7 @@ ORDER = 5
 CONTROL = SimpleNamespace(factor=lambda error: error ** (-1 / ORDER), max_step=np.inf)
 MANY = 10**6
 
-properties = settings(deadline=None, max_examples=60)
+properties = settings(max_examples=60)
 
 directions = st.sampled_from([1.0, -1.0])
 sizes = st.lists(st.floats(0.01, 1), min_size=1, max_size=30)

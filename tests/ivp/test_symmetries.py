@@ -60,9 +60,10 @@ def test_the_unit_of_time(method, shape):
         return [f / unit for f in lotka_volterra(t, y)]
 
     other = solve(method, shape, fun=slower, length=unit, first_step=0.02 * unit)
-    np.testing.assert_allclose(other[0], t * unit, rtol=1e-9)
-    np.testing.assert_allclose(other[1], y, rtol=1e-9)
-    np.testing.assert_allclose(other[2], end, rtol=1e-9)
+    # Rounding changes Jacobians by differences in the eighth digit.
+    np.testing.assert_allclose(other[0], t * unit, rtol=1e-6)
+    np.testing.assert_allclose(other[1], y, rtol=1e-6)
+    np.testing.assert_allclose(other[2], end, rtol=1e-6)
 
 
 @of_every_method

@@ -7,6 +7,7 @@ import pytest
 
 from seqsolve import likelihood_ratio as lr
 from seqsolve import models, training
+from seqsolve.training import __main__ as command_line
 from seqsolve.training import fitting, reports, tasks
 
 
@@ -114,3 +115,51 @@ def test_training_is_quiet_and_tells_every_epoch(capsys):
     assert tuple(seen) == run.epochs
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def asked(monkeypatch, *arguments):
+    """Return what the command line asks `fit` for."""
+    calls = []
+
+    def fit(task, method, **options):
+        calls.append((task.name, method, options))
+        return made(method, copies=() if method == "bp" else (4, 8))
+
+    monkeypatch.setattr(command_line, "fit", fit)
+    assert command_line.main(arguments) == 0
+    return calls
+
+
+def test_the_command_line_asks_for_all_methods_with_the_settings_of_the_task(monkeypatch):
+    calls = asked(monkeypatch, "digits-mlp")
+    assert [(task, method) for task, method, _ in calls] == [
+        ("digits-mlp", method) for method in training.methods.METHODS
+    ]
+    for _, _, options in calls:
+        report = options.pop("callback")
+        report(made().epochs[0])
+        assert options == {
+            "epochs": None, "copies": None, "seed": 0, "backend": "numba", "progress": False,
+        }  # fmt: skip
+
+
+def test_the_command_line_asks_for_what_it_is_given(monkeypatch):
+    given = (
+        "digits-mlp --methods bp lr-l --copies 4 8 --seed 3 --epochs 2 --backend numpy --progress"
+    )
+    calls = asked(monkeypatch, *given.split())
+    assert [(method, options.pop("copies")) for _, method, options in calls] == [
+        ("bp", None),
+        ("lr-l", 4),
+        ("lr-l", 8),
+    ]
+    for _, _, options in calls:
+        assert options == {
+            "epochs": 2, "seed": 3, "backend": "numpy", "progress": True, "callback": None,
+        }  # fmt: skip
+
+
+def test_a_picture_without_matplotlib_is_refused_before_the_training(monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "find_spec", lambda name: None)
+    assert command_line.main(["digits-mlp", "--plot", "runs.png"]) == 1
+    assert "--plot needs matplotlib" in capsys.readouterr().err
