@@ -131,3 +131,18 @@ def test_steps_are_kept_a_few_megabytes_at_a_time(shape, n_steps):
     assert max(sizes) <= 8192
     assert max(sizes) * y0.size <= max(2**20, y0.size)
     assert len(sizes) == -(-n_steps // max(sizes))
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_errors_of_a_late_step_tell_what_it_was_called_with(batch):
+    def f(y, x):
+        if x["u"].max() > 10:
+            raise RuntimeError("too much")
+        return 0.5 * y + x["u"]
+
+    x = {"u": np.arange(20.0).reshape(20, *(1 for _ in batch), 1)}
+    with pytest.raises(RuntimeError, match="too much") as caught:
+        seqsolve.sequential(f, x, np.zeros((*batch, 3)))
+    item = (1, *(1 for _ in batch), 1)
+    given = f"an array of shape {(1, *batch, 3)}, {{'u': an array of shape {item}}}"
+    assert f"seqsolve called `f` with {given}: it must broadcast" in caught.value.__notes__[0]
