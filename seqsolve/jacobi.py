@@ -50,7 +50,7 @@ def triangular_map(
     -------
     TriangularMap
         For the solvers of the Jacobi family; its `shape` is that of the guess.
-        Their solutions have gradients (`vjp`). The sweeps of an `ElementStep`
+        Their solutions have gradients (`seqsolve.vjp`). The sweeps of an `ElementStep`
         are fused where the backend does that
         (:class:`seqsolve.backend.JacobiSweeps`): then every sequence is swept
         as if it were alone.

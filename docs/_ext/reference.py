@@ -39,8 +39,9 @@ class _CodeOrLink(SphinxRole):
         code = nodes.literal(self.rawtext, self.text, classes=["code"])
         root = self.text.partition(".")[0]
         full = self.text if root == "seqsolve" else f"seqsolve.{self.text}"
-        if root != "seqsolve" and inspect.ismodule(getattr(seqsolve, root, None)):
-            return [code], []  # an argument, rather, as `backend`
+        member = getattr(seqsolve, root, None)
+        if root != "seqsolve" and (inspect.ismodule(member) or root == "vjp"):
+            return [code], []  # an argument, rather, or a method
         link = addnodes.pending_xref(
             "",
             code,
@@ -93,7 +94,8 @@ def _list_meanings(
     """List the members of an enumeration that explains them."""
     if not (isinstance(obj, enum.EnumMeta) and hasattr(obj, "meaning")):
         return
-    lines.append("")
+    at = next((i for i, line in enumerate(lines) if line.startswith(".. rubric::")), len(lines))
+    members = [""]
     for member in obj:
-        lines += [f"``{member.name}`` = {member.value}", f"    {member.meaning} {member.advice}"]
-    lines.append("")
+        members += [f"``{member.name}`` = {member.value}", f"    {member.meaning} {member.advice}"]
+    lines[at:at] = [*members, ""]
