@@ -14,6 +14,7 @@ import seqsolve
 from seqsolve import likelihood_ratio as lr
 from seqsolve.likelihood_ratio.layer import CLEAN
 from seqsolve.models import GCN, MLP, RNN, Stack, layers
+from seqsolve.models.layers.activation import ACTIVATIONS
 
 
 def sigmoid(z):
@@ -87,6 +88,15 @@ def test_convolutions(size, kernel, stride, padding, bias):
     dx = rng.standard_normal(x.shape)
     change = Stack((layer,))(x + dx) - expected
     np.testing.assert_allclose((layer.pull(tape, g) * dx).sum(), (g * change).sum(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "value"), [("relu", 0.0), ("threshold", 0.0), ("sigmoid", 0.5)])
+def test_activations_at_zero(name, value):
+    """A rectifier's derivative there is that of its flat part."""
+    activation, zero = ACTIVATIONS[name], np.zeros(2)
+    np.testing.assert_array_equal(activation(zero), [value, value])
+    if name == "relu":
+        np.testing.assert_array_equal(activation.pull(zero, zero, np.ones(2)), zero)
 
 
 def test_scaling_of_features_with_several_axes():
