@@ -2,7 +2,7 @@
 
     python asv_benchmarks/element_report.py [--seconds 5] [--threads 2] [--output FILE.md]
 
-GRUs, float32, one sequence and batches. Every row times all its columns in
+GRUs, one sequence and batches. Every row times all its columns in
 turn, on the same inputs, and takes each one's fastest time: processor time on
 one thread, the clock's where there are several.
 """
@@ -65,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         for batch in BATCHES
         for n in (1, 2, 4, 8, 16, 32)
     }
+    double = {(n,): measure(n, arguments.seconds, "float64") for n in (1, 2, 4, 8)}
+    long_double = {
+        (n, f"{bias:+g}"): measure_memory(n, bias, arguments.seconds, "float64")
+        for n in range(1, LARGEST_NEWTON + 1)
+        for bias in LONG_MEMORY
+    }
     parts = [
         machine(),
         "**Compiled GRU, one sequence of 100,000 steps, float32**",
@@ -73,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         table(("n", "shift"), LONG, long),
         "**Compiled GRU, many sequences, float32; a step is of all of them**",
         table(("sequences", "n"), BATCHED, batched),
+        "**Compiled GRU, one sequence of 100,000 steps, float64**",
+        table(("n",), SINGLE, double),
+        "**The same, float64, with a longer memory**",
+        table(("n", "shift"), LONG, long_double),
     ]
     if arguments.threads:
         threads = range(1, arguments.threads + 1)
@@ -129,9 +139,9 @@ def remembering(cell: GRU, bias: float) -> GRU:
     return cell.with_params({"bias_ih": shifted})
 
 
-def measure_memory(n: int, bias: float, seconds: float) -> dict[str, float]:
+def measure_memory(n: int, bias: float, seconds: float, dtype: str = "float32") -> dict[str, float]:
     """Return nanoseconds per step of a GRU with a longer memory."""
-    cell, x, y0 = gru_problem(n, N_STEPS)
+    cell, x, y0 = gru_problem(n, N_STEPS, dtype=dtype)
     cell = remembering(cell, bias)
     element = cell.element_step()
     calls = {"sequential": sequential(element, x, y0), "fused Newton": newton(element, x, y0)}
@@ -164,9 +174,9 @@ def measure_threads(
     return {name: 1e9 * best[name] / N_STEPS for name in calls}
 
 
-def measure(n: int, seconds: float) -> dict[str, float]:
+def measure(n: int, seconds: float, dtype: str = "float32") -> dict[str, float]:
     """Return nanoseconds per step."""
-    cell, x, y0 = gru_problem(n, N_STEPS)
+    cell, x, y0 = gru_problem(n, N_STEPS, dtype=dtype)
     element = cell.element_step()
     compiled = compiled_loop(cell)
     calls: dict[str, tuple[Callable[[], Any], int]] = {
@@ -206,7 +216,7 @@ def compiled_loop(cell: GRU) -> Callable[[NDArray, NDArray], NDArray]:
 
     @numba.njit(fastmath=True)  # type: ignore[untyped-decorator]
     def loop(projected: Any, y0: Any, w: Any, b: Any) -> Any:
-        n, one = len(y0), np.float32(1)
+        n, one = len(y0), y0.dtype.type(1)
         y = np.empty((len(projected), n), y0.dtype)
         h, hidden = y0.copy(), b.copy()
         for t in range(len(projected)):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+import numpydoc.xref
 
 import seqsolve
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "_ext"))
+
+# Figures go into the pages, whatever backend the shell that builds them has chosen.
+os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
 project = "seqsolve"
 author = "The seqsolve developers"
@@ -23,12 +29,13 @@ extensions = [
     "numpydoc",
     "reference",
     "executed_docstrings",
+    "figures",
     "include_if_present",
     "mathml",
 ]
 exclude_patterns = ["_build", "benchmarks/*_table.md", "README*"]
 templates_path = ["_templates"]
-default_role = "code"
+default_role = "code_or_link"  # of docs/_ext/reference.py
 nitpicky = False
 
 # Pages: a cell that raises, or that writes to stderr, fails a build with -W.
@@ -49,7 +56,14 @@ autosummary_ignore_module_all = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
+numpydoc_xref_param_type = True  # types that are ours become links
+numpydoc_xref_aliases = {
+    name: f"seqsolve.{name}"
+    for name in seqsolve.__all__
+    if isinstance(getattr(seqsolve, name), type)
+}
+numpydoc_xref_ignore = "all"
+numpydoc.xref.DEFAULT_LINKS.clear()  # into the pages of others
 numpydoc_validation_checks = {
     "GL03",  # double line breaks
     "GL07",  # sections in the wrong order
@@ -73,8 +87,9 @@ html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 4,
+    "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "tutorial": [], "theory": [], "design": [], "benchmarks/*": []}
+_ALONE = [page.stem for page in DOCS.glob("*.md")]  # pages that belong to no section
+html_sidebars = {page: [] for page in (*_ALONE, "benchmarks/*", "genindex", "search")}

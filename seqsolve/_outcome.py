@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from seqsolve.solution import (
     Status,
 )
 
-ON_FAILURE = ("return", "warn", "raise", "sequential")
+OnFailure: TypeAlias = Literal["return", "warn", "raise", "sequential"]
+ON_FAILURE: tuple[OnFailure, ...] = get_args(OnFailure)
 
 
 class Reporter:

@@ -49,12 +49,12 @@ def recurrence_of(solution: Solution) -> Problem:
 
 
 @placed
-def error_bound(solution: Solution) -> Array:
+def error_bound(solution: Solution) -> npt.NDArray[Any]:
     """Solve ``e[t] = |A[t]| e[t-1] + |r[t]|`` along the trajectory."""
     problem = recurrence_of(solution)
     backend, xp = problem.backend, problem.backend.xp
     dtype = _checks.real_dtype(problem.dtype)
-    bound = xp.empty(problem.shape, dtype=dtype)
+    bound: npt.NDArray[Any] = xp.empty(problem.shape, dtype=dtype)
     carry = xp.zeros((problem.n_sequences, problem.n_state), dtype=dtype)
     if problem.n_steps == 0:
         return bound

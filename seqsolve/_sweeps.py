@@ -13,7 +13,7 @@ from seqsolve import _checks, _replay
 from seqsolve._driver import drive
 from seqsolve._fused_sweeps import FusedSweeps
 from seqsolve._outcome import ON_FAILURE, Reporter, allocate, conclude, store
-from seqsolve._problem import Problem
+from seqsolve._problem import Counts, Problem
 from seqsolve.backend import Array, Backend
 from seqsolve.solution import IterationState, Solution, Status, WindowRecord
 
@@ -199,6 +199,7 @@ class Sweeper:
     ) -> Solution:
         """Let the backend sweep."""
         assert self.problem is not None
+        self.problem.counts = Counts()
         window = max(1, min(size, self.n_steps))
         sweeps = FusedSweeps(
             problem=self.problem,
@@ -356,7 +357,8 @@ class _WindowSweeps:
         return bool((infinite[self._running()] < exact - rows.start).any())
 
     def _advance(self, first: int) -> None:
-        self.first = first
+        if self._running().any():
+            self.first = first
         self.reporter.iteration(self._state)
 
     def _state(self) -> IterationState:

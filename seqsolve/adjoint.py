@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from seqsolve import _checks, _replay
 from seqsolve._bound import BoundProblem
@@ -39,10 +40,10 @@ class Cotangents(NamedTuple):
         With respect to each state, all its consequences included: ``lam[t]``.
     """
 
-    y0: Array
+    y0: npt.NDArray[Any]
     x: Tree
-    params: Mapping[str, Array] | None
-    adjoint: Array
+    params: Mapping[str, npt.NDArray[Any]] | None
+    adjoint: npt.NDArray[Any]
 
 
 @placed
@@ -80,6 +81,11 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     -----
     ConvergenceWarning
         The trajectory is not converged, so this is not its gradient.
+
+    See Also
+    --------
+    seqsolve.ivp.vjp : The same for differential equations.
+    seqsolve.testing.dot_test : Whether a step's own `vjp` is right.
 
     References
     ----------
@@ -123,19 +129,16 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     if problem.n_steps == 0 and _has_vjp(problem):
         rows = slice(0, 0)
         gathered.add(rows, _step_vjp(problem, problem.bind(rows), g, g))
-    if problem.n_steps:
-        windows = Windows(problem, problem.parallel_window(problem.natural), 1, reverse=True)
-        with np.errstate(all="ignore"):
-            for rows in windows:
-                pulled = windows.attempt(
-                    rows, _pull_back, problem, solution.y, rows, g[rows], carry
-                )
-                if pulled is None:
-                    continue
-                lam, carry, step = pulled
-                adjoint[rows] = lam
-                if step is not None:
-                    gathered.add(rows, step)
+    windows = Windows(problem, problem.parallel_window(problem.natural), 1, reverse=True)
+    with np.errstate(all="ignore"):
+        for rows in windows:
+            pulled = windows.attempt(rows, _pull_back, problem, solution.y, rows, g[rows], carry)
+            if pulled is None:
+                continue
+            lam, carry, step = pulled
+            adjoint[rows] = lam
+            if step is not None:
+                gathered.add(rows, step)
     return Cotangents(
         y0=carry.reshape(problem.shape[1:]),
         x=gathered.x,
@@ -181,7 +184,7 @@ def _step_back(problem: Problem, rows: slice, y_prev: Array, g: Array) -> Array:
     for t in reversed(range(1, g.shape[0])):
         bound = problem.bind(slice(rows.start + t, rows.start + t + 1))
         back: Array = _step_vjp(problem, bound, y_prev[t : t + 1], lam[t : t + 1]).y_prev
-        lam[t - 1] += back[0] if problem.batch else back
+        lam[t - 1] += back[0]
     return lam
 
 

@@ -38,7 +38,8 @@ __all__ = [
     "get_backend",
 ]
 
-#: An array of any backend. Its type is the backend's business.
+#: An array of any backend. Its type is the backend's business. Results that users get are
+#: declared as NumPy's arrays, whose interface every backend's arrays have.
 Array: TypeAlias = Any
 
 
@@ -377,6 +378,8 @@ def get_backend(name: str) -> Backend:
 
     Raises
     ------
+    TypeError
+        `name` is no string.
     ValueError
         No installed package registers a backend of that name.
     BackendUnavailableError

@@ -7,16 +7,16 @@ from typing import Any, Unpack
 
 from seqsolve.backend import Array
 from seqsolve.deer import DeerOptions, deer
-from seqsolve.jacobian import Hutchinson
+from seqsolve.jacobian import Difference, Hutchinson
 from seqsolve.solution import Solution
-from seqsolve.step import Tree
+from seqsolve.step import StepFunction, Tree
 
 __all__ = ["deeppcr"]
 
 
 def deeppcr(
-    f: Any,
-    jac: Callable[[Array, Tree], Array] | str | Hutchinson | None,
+    f: StepFunction,
+    jac: Callable[[Array, Tree], Array] | Difference | Hutchinson | None,
     x: Tree,
     y0: Any,
     **options: Unpack[DeerOptions],
@@ -28,8 +28,17 @@ def deeppcr(
 
     Parameters
     ----------
-    f, jac, x, y0
-        As for `deer`.
+    f : callable
+        ``f(y_prev, x) -> y``, one layer, vectorised over every leading axis: it
+        is called with `y_prev` of shape ``(layers, n_state)``, or ``(layers,
+        data, n_state)`` where `y0` has a batch.
+    jac : callable, str, Hutchinson or None
+        Its Jacobian with respect to `y_prev`, as for `deer`.
+    x : array, tree of arrays or None
+        The layers' parameters, stacked: every leaf has leading axis `n_steps`,
+        the number of layers, then the batch axes (or 1 in their place).
+    y0 : array_like, shape (*batch, n_state)
+        What enters the first layer.
     **options
         Keyword arguments of `deer`, but for `linear_solver`.
 
@@ -40,8 +49,13 @@ def deeppcr(
 
     Raises
     ------
-    TypeError, ValueError, BackendUnavailableError, ConvergenceError
+    TypeError, ValueError, BackendUnavailableError, ConvergenceError, MemoryError
         As `deer`.
+
+    See Also
+    --------
+    deer : The same, with another solver of the linear recurrences.
+    cyclic_reduction : That solver by itself.
 
     References
     ----------

@@ -25,8 +25,18 @@ class ElementStep:
 
     Parameters
     ----------
-    step, jac, n_state, params, jac_structure, vjp
-        As `element_step` takes them.
+    step : callable
+        ``step(y_prev, x, params, y_out)`` for one position.
+    jac : callable or None
+        ``jac(y_prev, x, params, jac_out)`` for one position.
+    n_state : int
+        Size of the state.
+    params : mapping of str to array_like, or None
+        Parameters.
+    jac_structure : {"dense", "diagonal"} or BlockDiagonal
+        The structure of the Jacobian.
+    vjp : callable or None
+        ``vjp(y_prev, x, params, lam)`` on arrays.
     """
 
     def __init__(
@@ -60,7 +70,18 @@ class ElementStep:
         return dict(self._params)
 
     def with_params(self, params: Mapping[str, Array], /) -> Self:
-        """Return the same step with other parameters; those left out are kept."""
+        """Return the same step with other parameters; those left out are kept.
+
+        Parameters
+        ----------
+        params : mapping of str to array
+            New values, by name.
+
+        Returns
+        -------
+        ElementStep
+            A new object.
+        """
         unknown = sorted(set(params) - set(self._params))
         if unknown:
             raise ValueError(

@@ -11,18 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from seqsolve import _checks
+from seqsolve._outcome import OnFailure
 from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve._sweeps import Sweeper, TriangularMap
 from seqsolve.backend import Array
 from seqsolve.solution import IterationState, Solution
-from seqsolve.step import Tree
+from seqsolve.step import StepFunction, Tree
 
 __all__ = ["TriangularMap", "gauss_seidel", "gs_jacobi", "jacobi", "jacobi_gs", "triangular_map"]
 
 
 def triangular_map(
-    f: Any,
+    f: StepFunction,
     x: Tree,
     y0: Any,
     *,
@@ -33,14 +34,23 @@ def triangular_map(
 
     Parameters
     ----------
-    f, x, y0, backend, n_steps
-        As for `deer`.
+    f : callable
+        ``f(y_prev, x) -> y``, vectorised over every leading axis, as for `deer`.
+    x : array, tree of arrays or None
+        Input; every leaf has leading axis `n_steps`, then the batch axes (or 1
+        in their place). None: autonomous.
+    y0 : array_like, shape (*batch, n_state)
+        Initial state. Its dtype is computed in.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    n_steps : int, optional
+        Number of steps; needed where `x` is None.
 
     Returns
     -------
     TriangularMap
         For the solvers of the Jacobi family; its `shape` is that of the guess.
-        Their solutions have gradients (`vjp`). The sweeps of an `ElementStep`
+        Their solutions have gradients (`seqsolve.vjp`). The sweeps of an `ElementStep`
         are fused where the backend does that
         (:class:`seqsolve.backend.JacobiSweeps`): then every sequence is swept
         as if it were alone.
@@ -71,7 +81,7 @@ def jacobi(
     atol: Any = None,
     maxiter: int | None = None,
     window: int | None = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,
@@ -92,7 +102,7 @@ def jacobi(
     rtol, atol : float, optional
         A position is solved when a sweep changes it by at most ``atol + rtol
         |s|`` in every element. Default: both 1e-12 in double and 1e-6 in
-        single precision.
+        single precision. `atol` may have shape ``(n_state,)``.
     maxiter : int, optional
         Sweeps for each window. Default: as many as it has positions, after
         which the result is exact.
@@ -148,7 +158,7 @@ def gauss_seidel(
     guess: Any,
     *,
     backend: Any = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,
@@ -157,8 +167,21 @@ def gauss_seidel(
 
     Parameters
     ----------
-    h, guess, backend, on_failure, out, callback, progress
-        As for `jacobi`.
+    h : callable
+        ``h(s, rows)``, as for `jacobi`.
+    guess : array_like, shape (n_steps, *batch, n_state)
+        First iterate. Its dtype is computed in.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    on_failure : {"warn", "return", "raise", "sequential"}
+        What happens if a value is not finite, as for `deer`.
+    out : array, shape (n_steps, *batch, n_state), optional
+        Receives the result.
+    callback : callable, optional
+        Called with an `IterationState` after each sweep; may raise
+        StopIteration to stop.
+    progress : bool
+        Show a progress bar (needs tqdm).
 
     Returns
     -------
@@ -191,7 +214,7 @@ def gs_jacobi(
     rtol: float | None = None,
     atol: Any = None,
     maxiter: int | None = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,
@@ -200,11 +223,29 @@ def gs_jacobi(
 
     Parameters
     ----------
-    h, guess, backend, rtol, atol, maxiter, on_failure, out, callback, progress
-        As for `jacobi`; `maxiter` counts the sweeps of a block.
+    h : callable
+        ``h(s, rows)``, as for `jacobi`.
+    guess : array_like, shape (n_steps, *batch, n_state)
+        First iterate. Its dtype is computed in.
     block_size : int
         Positions in a block: the parallel width, and the most sweeps that a
         block can take.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    rtol, atol : float, optional
+        When a position is solved, as for `jacobi`.
+    maxiter : int, optional
+        Sweeps for each block. Default: `block_size`, after which the result is
+        exact.
+    on_failure : {"warn", "return", "raise", "sequential"}
+        What happens if the sweeps run out, as for `deer`.
+    out : array, shape (n_steps, *batch, n_state), optional
+        Receives the result.
+    callback : callable, optional
+        Called with an `IterationState` after each sweep; may raise
+        StopIteration to stop.
+    progress : bool
+        Show a progress bar (needs tqdm).
 
     Returns
     -------
@@ -218,7 +259,8 @@ def gs_jacobi(
 
     References
     ----------
-    .. [1] Y. Song et al., arXiv:2002.03629, section 3.3.
+    .. [1] Y. Song et al., "Accelerating feedforward computation via parallel
+       nonlinear equation solving", arXiv:2002.03629, section 3.3.
 
     Examples
     --------
@@ -243,7 +285,7 @@ def jacobi_gs(
     atol: Any = None,
     maxiter: int | None = None,
     window: int | None = None,
-    on_failure: str = "warn",
+    on_failure: OnFailure = "warn",
     out: Any = None,
     callback: Callable[[IterationState], Any] | None = None,
     progress: bool = False,
@@ -255,12 +297,32 @@ def jacobi_gs(
 
     Parameters
     ----------
-    h, guess, backend, rtol, atol, maxiter, window, on_failure, out, callback, progress
-        As for `jacobi`.
+    h : callable
+        ``h(s, rows)``, as for `jacobi`.
+    guess : array_like, shape (n_steps, *batch, n_state)
+        First iterate. Its dtype is computed in.
     block_size : int
         Positions in a block: calls of `h` in a sweep. The number of blocks is
-        the parallel width, and added to the default of `maxiter`: blocks that
-        are solved together are verified position by position.
+        the parallel width.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    rtol, atol : float, optional
+        When a position is solved, as for `jacobi`.
+    maxiter : int, optional
+        Sweeps for each window. Default: as many as it has positions and blocks
+        together: blocks that are solved together are verified position by
+        position.
+    window : int, optional
+        Positions swept together, window after window. Default: all.
+    on_failure : {"warn", "return", "raise", "sequential"}
+        What happens if the sweeps run out, as for `deer`.
+    out : array, shape (n_steps, *batch, n_state), optional
+        Receives the result.
+    callback : callable, optional
+        Called with an `IterationState` after each sweep; may raise
+        StopIteration to stop.
+    progress : bool
+        Show a progress bar (needs tqdm).
 
     Returns
     -------
@@ -275,7 +337,8 @@ def jacobi_gs(
 
     References
     ----------
-    .. [1] Y. Song et al., arXiv:2002.03629, section 3.3.
+    .. [1] Y. Song et al., "Accelerating feedforward computation via parallel
+       nonlinear equation solving", arXiv:2002.03629, section 3.3.
 
     Examples
     --------

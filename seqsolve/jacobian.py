@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from seqsolve.backend import Array
 
 __all__ = ["BlockDiagonal", "Hutchinson", "Structure"]
 
-DIFFERENCES = ("cs", "2-point", "3-point")
+Difference: TypeAlias = Literal["cs", "2-point", "3-point"]
+DIFFERENCES: tuple[Difference, ...] = get_args(Difference)
+
+StructureName: TypeAlias = Literal["diagonal", "block_diagonal", "dense"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Structure:
         ``k``, where the kind is block-diagonal and the size is known.
     """
 
-    kind: Literal["diagonal", "block_diagonal", "dense"]
+    kind: StructureName
     block_size: int | None = None
 
     def width(self, n_state: int) -> int:
@@ -221,22 +224,28 @@ def outside(
 ) -> float:
     """Return how far ``J z`` is from the product that the structure allows, 0 if it explains it.
 
-    `z` holds random signs. What differences are uncertain of is not counted.
+    `z` holds signs, one for each block. They are those of the bits of the
+    block's number, one bit after the other: any two blocks differ in one. What
+    differences are uncertain of is not counted.
     """
-    signs = np.random.default_rng(0).integers(0, 2, y.shape[-1]) * 2 - 1
-    z = xp.zeros_like(y) + xp.asarray(signs, dtype=y.dtype)
     A = differences(xp, f, y, None, scheme, structure)
     h = _displacement(xp, y, xp.maximum(1, xp.abs(y).max(axis=-1, keepdims=True)), scheme)
-    product = _change(f, y, None, h * z, scheme) / h
-    blocks = A.shape[y.ndim - 1 :]
-    if len(blocks) == 1:
-        allowed = A * z
-    else:
-        allowed = xp.matmul(A, z.reshape(*y.shape[:-1], *blocks[:-1], 1)).reshape(y.shape)
-    excess = xp.abs(product - allowed)
     size = 1 + float(xp.where(xp.isfinite(A), xp.abs(A), 0).max())
     uncertain = 100 * float(np.finfo(np.dtype(str(y.dtype))).eps) ** 0.5 * size
-    return float(xp.where(excess > uncertain, excess, 0).max())
+    k = structure.width(y.shape[-1])
+    numbers = np.random.default_rng(0).permutation(y.shape[-1] // k)
+    largest = 0.0
+    for bit in range((numbers.size - 1).bit_length()):
+        signs = np.repeat((numbers >> bit & 1) * 2 - 1, k)
+        z = xp.zeros_like(y) + xp.asarray(signs, dtype=y.dtype)
+        product = _change(f, y, None, h * z, scheme) / h
+        if structure.kind == "diagonal":
+            allowed = A * z
+        else:
+            allowed = xp.matmul(A, z.reshape(*A.shape[:-1], 1)).reshape(y.shape)
+        excess = xp.abs(product - allowed)
+        largest = max(largest, float(xp.where(excess > uncertain, excess, 0).max()))
+    return largest
 
 
 def hutchinson(

@@ -34,6 +34,8 @@ def lyapunov_exponent(solution: Solution) -> npt.NDArray[np.float64]:
 
     Raises
     ------
+    TypeError
+        `solution` is no Solution.
     ValueError
         The solution does not come from a recurrence.
 

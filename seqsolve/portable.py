@@ -27,6 +27,15 @@ class PortableBackend:
         The backend's name.
     xp : namespace
         Array functions named and behaving as NumPy's.
+
+    Examples
+    --------
+    >>> import numpy as np, seqsolve
+    >>> from seqsolve.portable import PortableBackend
+    >>> backend = PortableBackend("plain", np)
+    >>> f = lambda y, x: np.tanh(0.5 * y + x)
+    >>> seqsolve.deer(f, "cs", np.ones((100, 1)), [0.0], backend=backend).backend
+    'plain'
     """
 
     capabilities = Capabilities()
@@ -143,7 +152,15 @@ def scan(xp: Any, A: Array, b: Array) -> Array:
 
     References
     ----------
-    .. [1] G. E. Blelloch, "Prefix sums and their applications", 1990.
+    .. [1] G. E. Blelloch, "Prefix sums and their applications", Carnegie
+       Mellon University, CMU-CS-90-190, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from seqsolve.portable import scan
+    >>> scan(np, np.full((5, 1), 0.5), np.ones((5, 1)))[:, 0]
+    array([1.    , 1.5   , 1.75  , 1.875 , 1.9375])
     """
     n_steps = b.shape[0]
     if n_steps <= 1:
@@ -182,6 +199,13 @@ def cyclic_reduction(xp: Any, A: Array, b: Array) -> Array:
     ----------
     .. [1] F. Danieli et al., "DeepPCR: Parallelizing sequential operations in
        neural networks", arXiv:2309.16318, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from seqsolve.portable import cyclic_reduction
+    >>> cyclic_reduction(np, np.full((4, 1), 2.0), np.ones((4, 1)))[:, 0]
+    array([ 1.,  3.,  7., 15.])
     """
     n_steps = b.shape[0]
     compose = xp.matmul if A.ndim > b.ndim else xp.multiply
@@ -208,6 +232,13 @@ def sequential(xp: Any, A: Array, b: Array) -> Array:
     -------
     array, shape (n_steps, ..., n_state)
         The solution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from seqsolve.portable import sequential
+    >>> sequential(np, np.full((4, 1), 2.0), np.ones((4, 1)))[:, 0]
+    array([ 1.,  3.,  7., 15.])
     """
     y = b + xp.zeros_like(b)
     for t in range(1, b.shape[0]):

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seqsolve import _checks
 from seqsolve._placement import placed
@@ -25,7 +26,7 @@ def linear_recurrence(
     reverse: bool = False,
     method: str = "auto",
     out: Any = None,
-) -> Array:
+) -> npt.NDArray[Any]:
     """Solve ``y[t] = A[t] y[t-1] + b[t]`` for all steps.
 
     Parameters
@@ -43,10 +44,10 @@ def linear_recurrence(
     backend : str or Backend, optional
         Where to run; by default where the arrays live.
     reverse : bool
-        Solve ``y[t] = A[t] y[t+1] + b[t]``, from the end.
+        Solve ``y[t] = A[t] y[t+1] + b[t]``, from the end. Default: False.
     method : {"auto", "scan", "cyclic_reduction", "sequential"}
-        Parallel prefix scan, parallel cyclic reduction, one step after the
-        other, or the backend's fastest.
+        The backend's fastest, by default; parallel prefix scan; parallel cyclic
+        reduction; or one step after the other.
     out : array, shape (n_steps, *batch, n), optional
         Receives the result.
 
@@ -59,6 +60,8 @@ def linear_recurrence(
     ------
     TypeError, ValueError
         An argument is wrong; the message names it.
+    BackendUnavailableError
+        The backend cannot run here.
 
     Notes
     -----
@@ -68,7 +71,8 @@ def linear_recurrence(
 
     References
     ----------
-    .. [1] G. E. Blelloch, "Prefix sums and their applications", 1990.
+    .. [1] G. E. Blelloch, "Prefix sums and their applications", Carnegie
+       Mellon University, CMU-CS-90-190, 1990.
 
     Examples
     --------
@@ -102,9 +106,11 @@ def linear_recurrence(
             f"`b` must have a dtype that backend {engine.name!r} supports; got {dtype}."
         )
     A, lanes = _flatten(A, tuple(b.shape), engine)
-    target = None if out is None else _checks.output("out", out, tuple(b.shape), dtype)
+    target: npt.NDArray[Any] | None = (
+        None if out is None else _checks.output("out", out, tuple(b.shape), dtype)
+    )
     direct = _as_lanes(target, lanes, dtype, A, b, y0)
-    y = engine.linear_recurrence(
+    y: npt.NDArray[Any] = engine.linear_recurrence(
         engine.asarray(A, dtype=dtype),
         engine.asarray(b, dtype=dtype).reshape(lanes),
         None if y0 is None else engine.asarray(y0, dtype=dtype).reshape(lanes[1:]),
@@ -122,7 +128,7 @@ def linear_recurrence(
 
 def cyclic_reduction(
     A: Any, b: Any, y0: Any = None, *, backend: Any = None, reverse: bool = False
-) -> Array:
+) -> npt.NDArray[Any]:
     """Solve the block-bidiagonal system ``y[t] - A[t] y[t-1] = b[t]`` by cyclic reduction.
 
     The same as `linear_recurrence` with ``method="cyclic_reduction"``:
@@ -130,8 +136,18 @@ def cyclic_reduction(
 
     Parameters
     ----------
-    A, b, y0, backend, reverse
-        As for `linear_recurrence`.
+    A : array_like, shape (n_steps, *batch, n) or with matrices in place of ``n``
+        The matrices: diagonal, dense ``(n, n)`` or block-diagonal ``(h, k, k)``,
+        as for `linear_recurrence`.
+    b : array_like, shape (n_steps, *batch, n)
+        Right-hand side.
+    y0 : array_like, shape (*batch, n), optional
+        State before the first step, or behind the last with `reverse`; zero by
+        default.
+    backend : str or Backend, optional
+        Where to run; by default where the arrays live.
+    reverse : bool
+        Solve ``y[t] - A[t] y[t+1] = b[t]``, from the end. Default: False.
 
     Returns
     -------
@@ -142,6 +158,8 @@ def cyclic_reduction(
     ------
     TypeError, ValueError
         An argument is wrong; the message names it.
+    BackendUnavailableError
+        The backend cannot run here.
 
     References
     ----------
@@ -166,7 +184,7 @@ def _flatten(
     matrix = tuple(A.shape[len(b_shape) - 1 :])
     lead = tuple(A.shape[: len(b_shape) - 1])
     if extra not in (0, 1, 2) or any(
-        a not in (1, b) for a, b in zip(lead, b_shape[:-1], strict=False)
+        a not in (1, b) for a, b in zip(lead, b_shape[:-1], strict=True)
     ):
         raise ValueError(
             f"`A` must have shape {(*b_shape[:-1], n)}, {(*b_shape[:-1], n, n)} or "

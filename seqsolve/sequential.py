@@ -10,14 +10,14 @@ from seqsolve._outcome import Reporter
 from seqsolve._placement import placed
 from seqsolve._problem import Problem
 from seqsolve.solution import Solution
-from seqsolve.step import Tree
+from seqsolve.step import StepFunction, Tree
 
 __all__ = ["sequential"]
 
 
 @placed
 def sequential(
-    f: Any,
+    f: StepFunction,
     x: Tree,
     y0: Any,
     *,
@@ -33,11 +33,14 @@ def sequential(
     Parameters
     ----------
     f : callable
-        ``f(y_prev, x) -> y``, vectorised over every leading axis.
+        ``f(y_prev, x) -> y``, vectorised over every leading axis, as for `deer`.
+        An `ElementStep` is compiled by backends that do that.
     x : array, tree of arrays or None
-        Input; every leaf has leading axis `n_steps`. None: autonomous.
+        Input; every leaf has leading axis `n_steps`, then the batch axes (or 1
+        in their place). None: autonomous.
     y0 : array_like, shape (*batch, n_state)
-        Initial state.
+        Initial state. Its dtype is computed in: float32, float64, complex64 or
+        complex128; integers become float64.
     backend : str or Backend, optional
         Where to run; by default where the arrays live.
     n_steps : int, optional
@@ -48,12 +51,20 @@ def sequential(
     Returns
     -------
     Solution
-        With `success` False if the trajectory is not finite.
+        With `success` False if the trajectory is not finite: `converged_steps`
+        says how far it is.
 
     Raises
     ------
     TypeError, ValueError
         An argument is wrong; the message names it.
+    BackendUnavailableError
+        The backend cannot run here.
+
+    See Also
+    --------
+    deer : The same recurrence, in parallel.
+    lyapunov_exponent : Which of the two is the better way.
 
     Examples
     --------

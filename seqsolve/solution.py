@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from seqsolve.backend import Array
-
 if TYPE_CHECKING:
     from seqsolve._problem import Problem
 
@@ -25,7 +23,14 @@ __all__ = [
 
 
 class Status(IntEnum):
-    """Why a solver stopped; the first two are successes."""
+    """Why a solver stopped; the first two are successes.
+
+    Examples
+    --------
+    >>> import seqsolve
+    >>> seqsolve.Status.NON_FINITE.meaning
+    'The step function itself returns infinity or NaN.'
+    """
 
     CONVERGED = 0
     SEQUENTIAL = 1
@@ -79,6 +84,20 @@ class ConvergenceError(RuntimeError):
     ----------
     solution : Solution
         The best iterate and what is known of it.
+
+    Examples
+    --------
+    A chaotic recurrence, with fewer iterations than steps:
+
+    >>> import seqsolve
+    >>> try:
+    ...     seqsolve.deer(
+    ...         lambda y, x: 4 * y * (1 - y), "cs", None, [0.3], n_steps=500,
+    ...         maxiter=20, window=500, on_failure="raise",
+    ...     )
+    ... except seqsolve.ConvergenceError as error:
+    ...     print(error.solution.status.name)
+    MAXITER
     """
 
     def __init__(self, solution: Solution) -> None:
@@ -126,6 +145,19 @@ class IterationState:
         Sequences still iterating.
     converged_steps : int
         Steps of the whole sequence that are done in all of them.
+
+    Examples
+    --------
+    Stop when the residual is small enough for you:
+
+    >>> import numpy as np, seqsolve
+    >>> def enough(state):
+    ...     if state.residual < 1e-3:
+    ...         raise StopIteration
+    >>> f = lambda y, x: 0.5 * np.sin(y) + x
+    >>> solution = seqsolve.deer(f, "cs", np.ones((100, 1)), [0.0], callback=enough)
+    >>> bool(solution.residual < 1e-3)
+    True
     """
 
     start: int
@@ -166,15 +198,28 @@ class Solution:
         How each window was solved.
     backend : str
         Where it ran.
+    problem : object or None
+        The recurrence that was solved; None for a triangular system. For the
+        functions of this library.
 
     Notes
     -----
     It keeps the recurrence, for gradients and bounds, and is pickled with it: the
     step function must be one that pickle can find, not a lambda. Without it,
     ``dataclasses.replace(solution, problem=None)`` is plain data.
+
+    Examples
+    --------
+    >>> import numpy as np, seqsolve
+    >>> f = lambda y, x: 0.5 * np.sin(y) + x
+    >>> solution = seqsolve.deer(f, "cs", np.ones((100, 1)), [0.0])
+    >>> solution.status.name, solution.y.shape, solution.converged_steps
+    ('CONVERGED', (100, 1), array(100))
+    >>> [(record.start, record.stop) for record in solution.history]
+    [(0, 100)]
     """
 
-    y: Array
+    y: npt.NDArray[Any]
     success: bool
     status: Status
     message: str
@@ -187,7 +232,7 @@ class Solution:
     backend: str
     problem: Problem | None = field(default=None, repr=False)
 
-    def error_bound(self) -> Array:
+    def error_bound(self) -> npt.NDArray[Any]:
         """Bound the error of every element, to first order.
 
         Solves ``e[t] = |A[t]| e[t-1] + |r[t]|`` along the trajectory, with

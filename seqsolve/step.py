@@ -46,7 +46,21 @@ class StepFunction(Protocol):
     """One step of the recurrence, vectorised over every leading axis."""
 
     def __call__(self, y_prev: Array, x: Tree, /) -> Array:
-        """Return the new state, of the shape of `y_prev`."""
+        """Return the new state.
+
+        Parameters
+        ----------
+        y_prev : array, shape (steps, n_state) or (steps, sequences, n_state)
+            The states before.
+        x : tree
+            The input of these steps: leaves of shape ``(steps, ...)``, with 1 in
+            place of the sequences where they share it; None: autonomous.
+
+        Returns
+        -------
+        array
+            Of the shape of `y_prev`; not `y_prev` itself, changed.
+        """
         ...
 
 
@@ -73,7 +87,20 @@ class Differentiable(Protocol):
     """A step that supplies its own vector-Jacobian product."""
 
     def vjp(self, y_prev: Array, x: Tree, lam: Array, /) -> StepCotangents:
-        """Return the cotangents of the step's inputs, given its output's."""
+        """Return the cotangents of the step's inputs, given its output's.
+
+        Parameters
+        ----------
+        y_prev, x
+            What the step was called with.
+        lam : array
+            The cotangent of the new state, of its shape.
+
+        Returns
+        -------
+        StepCotangents
+            Of the state before, of the input and of the parameters.
+        """
         ...
 
 
@@ -129,7 +156,13 @@ class Bindable(Protocol):
     """A step that can do the work that depends on its input alone beforehand."""
 
     def bind(self, x: Tree, /) -> BoundStep:
-        """Return the step with its input fixed."""
+        """Return the step with its input fixed.
+
+        Parameters
+        ----------
+        x : tree
+            The input of a window, as the step takes it.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support.emulation import EMULATION, has_compiler, has_cupy, reason_not_to_emulate
 
 import seqsolve
@@ -13,6 +14,9 @@ import seqsolve
 sys.path.insert(0, str(Path(__file__).parent / "support" / "loopback"))
 if has_compiler() or has_cupy():
     sys.path.append(str(EMULATION))  # an installed CuPy comes first
+
+settings.register_profile("seqsolve", deadline=None)  # speed is measured elsewhere
+settings.load_profile("seqsolve")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from scipy.special import expit
 
 import seqsolve
+from seqsolve.backend import Backend
 from seqsolve.models import GRU
+from seqsolve_numba import CudaBackend, NumbaBackend, device
 
 NDArray = npt.NDArray[Any]
 
 #: Backends to measure; those that cannot run give n/a.
-BACKENDS = ("numpy", "cupy", "numba")
+BACKENDS = ("numpy", "cupy", "numba", "numba-cuda")
 
 N_INPUTS = 4
 
@@ -29,9 +31,7 @@ class Benchmark:
 
     def setup(self, backend: str, *parameters: Any) -> None:
         """Take the backend, or raise NotImplementedError: not applicable here."""
-        if backend not in seqsolve.available_backends():
-            raise NotImplementedError(f"Backend {backend!r} cannot run here.")
-        self.backend = seqsolve.get_backend(backend)
+        self.backend = get_backend(backend)
         self.prepare(*parameters)
 
     def prepare(self, *parameters: Any) -> None:
@@ -43,14 +43,28 @@ class Benchmark:
         return self.backend.asarray(a)
 
 
+def get_backend(name: str) -> Backend:
+    """Return a backend; of Numba's, CPU threads ("numba") and the device ("numba-cuda") are two."""
+    if name == "numba":
+        return NumbaBackend()
+    if name == "numba-cuda":
+        reason = "it is simulated" if device.simulated() else device.why_not()
+        if reason:
+            raise NotImplementedError(f"Numba has no CUDA device here: {reason}.")
+        return CudaBackend()
+    if name not in seqsolve.available_backends():
+        raise NotImplementedError(f"Backend {name!r} cannot run here.")
+    return seqsolve.get_backend(name)
+
+
 def gru_problem(
-    n_units: int, n_steps: int, batch: tuple[int, ...] = ()
+    n_units: int, n_steps: int, batch: tuple[int, ...] = (), dtype: str = "float32"
 ) -> tuple[GRU, NDArray, NDArray]:
-    """Return a GRU with random weights, its input and its initial state, in float32."""
-    cell = GRU.random(N_INPUTS, n_units, dtype="float32", rng=n_units)
+    """Return a GRU with random weights, its input and its initial state."""
+    cell = GRU.random(N_INPUTS, n_units, dtype=dtype, rng=n_units)
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((n_steps, *batch, N_INPUTS), dtype=np.float32)
-    return cell, x, np.zeros((*batch, n_units), dtype=np.float32)
+    x = rng.standard_normal((n_steps, *batch, N_INPUTS), dtype=np.float32).astype(dtype)
+    return cell, x, np.zeros((*batch, n_units), dtype)
 
 
 def gru_loop(cell: GRU, x: NDArray, y0: NDArray) -> NDArray:

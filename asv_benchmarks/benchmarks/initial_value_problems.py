@@ -1,12 +1,10 @@
-"""One trajectory of an initial value problem, without stiffness and with, and many states."""
+"""One trajectory of an initial value problem, without stiffness and with."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
-import scipy.integrate
 
 import seqsolve
 
@@ -54,41 +52,3 @@ class Trajectory:
 
     def time_vjp(self, *_: Any) -> None:
         seqsolve.ivp.vjp(self.result, np.ones_like(self.result.y))
-
-
-class Heat:
-    """The heat equation on a grid, stepped as SciPy steps it."""
-
-    param_names = ("n_state", "jac_sparsity")
-    params = ((30, 100, 300), (False, True))
-
-    def setup(self, n: int, sparse: bool) -> None:
-        def fun(t: NDArray, u: NDArray) -> NDArray:
-            padded = np.concatenate([0 * u[:1], u, 0 * u[:1]])
-            difference: NDArray = padded[2:] - 2 * u + padded[:-2]
-            return difference * (n + 1) ** 2
-
-        i = np.arange(n)
-        u0 = np.sin(np.pi * (i + 1) / (n + 1))
-        self.options = {
-            "fun": fun, "t_span": (0, 0.2), "method": "Radau", "rtol": 1e-4, "atol": 1e-6,
-            "jac_sparsity": abs(i - i[:, None]) <= 1 if sparse else None,
-        }  # fmt: skip
-        self.u0 = u0
-        self.time_batch_of_one()
-
-    def time_batch_of_one(self, *_: Any) -> None:
-        assert seqsolve.solve_ivp(y0=self.u0[:, None], **self.options).success.all()
-
-    def track_scipy_ratio(self, *_: Any) -> float:
-        ours, theirs = np.inf, np.inf
-        for _ in range(3):
-            start = time.process_time()
-            self.time_batch_of_one()
-            ours = min(ours, time.process_time() - start)
-            start = time.process_time()
-            scipy.integrate.solve_ivp(y0=self.u0, **self.options)
-            theirs = min(theirs, time.process_time() - start)
-        return theirs / ours
-
-    track_scipy_ratio.unit = "times as long"

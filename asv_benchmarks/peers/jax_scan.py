@@ -34,6 +34,8 @@ def gru(cell: Any, x: Any, y0: Any) -> Callable[[], Any]:
     import jax.numpy as jnp
 
     jax.config.update("jax_default_matmul_precision", "highest")  # not tf32
+    if x.dtype == np.float64:
+        jax.config.update("jax_enable_x64", True)
     weights = {name: jnp.asarray(np.asarray(p)) for name, p in cell.params.items()}
     n = y0.shape[-1]
 

@@ -22,7 +22,7 @@ class KernelCompilationError(RuntimeError):
 def kernel(source: str, expression: str, step: str = "") -> Any:
     """Return a kernel, compiled for the current device on first use.
 
-    It is kept for the process, or with the steps used last; CuPy keeps the binary on disk.
+    It is kept for the process, or with the steps used last; CuPy 14.2 keeps the binary on disk.
 
     Parameters
     ----------

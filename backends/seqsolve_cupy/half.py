@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cupy
 import numpy as np
-from cupy.cuda import cublas, runtime
 
 from seqsolve.backend import Array
 
@@ -29,6 +28,8 @@ def half_matmul(a: Array, b: Array) -> Array:
     cupy.ndarray, shape (m, n)
         Of the dtype of the operands.
     """
+    from cupy.cuda import cublas, runtime  # loads cuBLAS, which nothing else here needs
+
     (m, k), n = a.shape, b.shape[1]
     if not m * n * k:
         return cupy.zeros((m, n), dtype=a.dtype)

@@ -28,7 +28,21 @@ WIDE = {
 
 
 def strides(a: Array, axes: Sequence[int] | None = None) -> list[np.int64]:
-    """Return the strides of some axes (all by default), in elements, as a kernel takes them."""
+    """Return the strides of some axes (all by default), in elements, as a kernel takes them.
+
+    Raises
+    ------
+    ValueError
+        Elements do not lie where a device can load one: views of another dtype may not.
+    """
+    reaches = [stride for size, stride in zip(a.shape, a.strides, strict=True) if size > 1]
+    if a.size and any(place % a.itemsize for place in (a.data.ptr, *reaches)):
+        raise ValueError(
+            f"Arrays on the device must begin at a multiple of their {a.itemsize}-byte elements, "
+            f"and have such strides; got one of shape {tuple(a.shape)}, {a.dtype}, "
+            f"{a.data.ptr % a.itemsize} bytes off, with strides {tuple(a.strides)}. Copy what it "
+            "is a view of."
+        )
     chosen = a.strides if axes is None else [a.strides[axis] for axis in axes]
     return [np.int64(stride // a.itemsize) for stride in chosen]
 

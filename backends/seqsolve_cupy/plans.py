@@ -110,6 +110,17 @@ def map_memory(n: int, itemsize: int) -> int:
     return n * (2 * n + 1) * itemsize
 
 
+def reach_of(lanes: int) -> int:
+    """Return how many items a warp composes at once, looking back on so many lanes."""
+    return min(_LONGEST_REACH, 32 // lanes * _ITEMS_OF_THREAD)
+
+
+def board_sizes(n_tiles: int, reach: int) -> tuple[int, int]:
+    """Return the maps and states that tiles tell; ``Board`` of ``kernels/look_back.cuh``."""
+    n_groups = n_tiles // reach
+    return (n_tiles + n_groups, n_groups // reach) if n_tiles > 1 else (0, 0)
+
+
 def choose(
     n_steps: int,
     n_lanes: int,
@@ -187,7 +198,7 @@ def _tiles(
     fits = n_steps <= _LEAST_TILE_THREADS // lanes * staged_length(n, itemsize)
     memory = staged_memory(n, itemsize, _TILE_THREADS, MOST_VECTORS) + _STATIC_MEMORY
     threads = _LEAST_TILE_THREADS if fits or memory > shared_memory else _TILE_THREADS
-    return Tiles(lanes, threads, min(_LONGEST_REACH, 32 // lanes * _ITEMS_OF_THREAD))
+    return Tiles(lanes, threads, reach_of(lanes))
 
 
 def _wide(

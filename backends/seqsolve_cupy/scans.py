@@ -15,6 +15,7 @@ from seqsolve_cupy.plans import (
     Tiles,
     Walk,
     Wide,
+    board_sizes,
     choose,
     map_memory,
     staged_length,
@@ -137,13 +138,11 @@ def _tiles(task: Task, plan: Tiles) -> None:
     n_steps, n, lanes = task.like.shape[0], task.n, plan.lanes
     n_columns = -(-task.n_lanes // lanes)
     n_tiles = -(-n_steps // (plan.threads // lanes * staged_length(n, task.like.itemsize)))
-    n_groups = n_tiles // plan.reach
-    n_stretches = n_groups // plan.reach
-    n_maps = (n_tiles + n_groups) * n_columns if n_tiles > 1 else 0
+    n_maps, n_states = (n_columns * count for count in board_sizes(n_tiles, plan.reach))
     wide = layout.WIDE[task.like.dtype.name]
-    flags = cupy.zeros(1 + n_maps + n_stretches * n_columns, dtype="int32")
+    flags = cupy.zeros(1 + n_maps + n_states, dtype="int32")
     maps = cupy.empty((n_maps, lanes, n * n + n), dtype=wide)
-    states = cupy.empty((n_stretches * n_columns, lanes, n), dtype=wide)
+    states = cupy.empty((n_states, lanes, n), dtype=wide)
     memory = staged_memory(n, task.like.itemsize, plan.threads, task.n_vectors)
     room = min(_MOST_BLOCKS, max(1, layout.shared_memory() // memory))
     run = kernel(task.name, _instance(task, "tiles", n, lanes, plan.threads))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, TypeAlias
@@ -14,6 +15,9 @@ from seqsolve.backend import FusedOutcome
 from seqsolve.portable import PortableBackend
 from seqsolve.random import NoiseStream
 from seqsolve_numba import threads
+
+#: Bytes of the stack that a tile of positions may take.
+LARGEST_TILE = 2**21
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
@@ -94,8 +98,9 @@ class NumbaBackend(PortableBackend):
         return 1
 
     def fuses(self, step: Any, dtype: Any) -> bool:
-        """Return True: every size of state is fused."""
-        return True
+        """Return whether a tile's states, increments and Jacobians fit on the stack."""
+        n_values = _compiled().windows.TILE * (2 * step.n_state + math.prod(step.jac_shape))
+        return bool(n_values * np.dtype(dtype).itemsize <= LARGEST_TILE)
 
     def march(self, step: Any, x: NDArray | None, y: NDArray) -> None:
         """Step through time, in compiled code."""
@@ -157,6 +162,12 @@ class NumbaBackend(PortableBackend):
         block_size: int,
     ) -> FusedOutcome:
         """Solve one window after the other by Jacobi sweeps, in compiled code."""
+        largest = LARGEST_TILE // (_compiled().windows.TILE * y.itemsize)
+        if step.n_state > largest:
+            raise ValueError(
+                f"`h` must have at most {largest} states for sweeps of a compiled step on CPU "
+                f"threads: a tile of positions is held on the stack; got {step.n_state}."
+            )
         x = _compiled().marching.compilable(x)
         outcome: FusedOutcome = _compiled().sweeps.sweep_windows(
             self._specializations.get(step, x, y),

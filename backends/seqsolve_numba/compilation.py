@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import pickle
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +16,11 @@ import numba
 import numpy as np
 from llvmlite.binding import set_option
 from numba import types
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+from seqsolve import random
 
 #: Freedom to regroup, fuse and invert; NaN and infinity keep their meaning.
 FASTMATH = frozenset({"reassoc", "contract", "nsz", "arcp"})
@@ -35,18 +39,37 @@ Kernel = Callable[..., None]
 
 
 class _Cache(FunctionCache):
-    """Numba's cache on disk, but by content.
+    """Numba's cache on disk, but by content: every kernel has files of its own.
 
     Numba's own does not recognise a function that calls other compiled
-    functions through its closure, and does not notice when those change.
+    functions through its closure, and does not notice when those change. Its
+    functions share an index, which two processes may both extend by the same
+    file: then one finds the other's kernel there.
     """
 
     def __init__(self, function: Callable[..., Any], content: str) -> None:
-        self._content = content
         super().__init__(function)
+        self._digest = hashlib.sha256(content.encode()).hexdigest()
+        name = f"{self._impl.filename_base}-{self._digest}"
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = IndexDataCacheFile(self.cache_path, name, stamp)
 
     def _index_key(self, signature: Any, codegen: Any) -> Any:
-        return signature, codegen.magic_tuple(), self._content
+        return self._digest
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled kernel, or None where it cannot be read."""
+        with suppress(OSError):
+            try:
+                return super().load_overload(sig, target_context)
+            except (EOFError, pickle.UnpicklingError):
+                self.flush()
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the compiled kernel if there is room for it."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
 
 
 def compile_kernel(
@@ -82,7 +105,7 @@ def compile_kernel(
     dispatcher = numba.njit(nogil=True, **options)(function)
     if content is not None:
         try:
-            dispatcher._cache = _Cache(function, f"{content} {_sources()}")
+            dispatcher._cache = _Cache(function, f"{content} {arguments} {_platform()}")
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
@@ -125,9 +148,10 @@ def real(dtype: Any) -> types.Type:
 
 
 @functools.cache
-def _sources() -> str:
-    """Return a digest of this package: what its functions, compiled into a kernel, are."""
+def _platform() -> str:
+    """Return what every kernel depends on: the processor, Numba, and the sources of its parts."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(random.__file__)):
         digest.update(path.read_bytes())
-    return digest.hexdigest()
+    processor = cpu_target.target_context.codegen().magic_tuple()
+    return f"{processor} {numba.__version__} {digest.hexdigest()}"

@@ -8,14 +8,11 @@ or freed.
 from __future__ import annotations
 
 from math import prod
-from types import ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.imputils import impl_ret_untracked
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 from numba.np.arrayobj import load_item, make_array, populate_array
 
 
@@ -110,48 +107,6 @@ def _ahead(typing_context: Any, array: types.Array, n_values: types.Type) -> Any
 
 
 ahead: Any = intrinsic(_ahead)
-
-
-def _extreme(name: str, ufunc: Any) -> Any:
-    """Return what stands for a function of NumPy's in compiled code.
-
-    Of two floating-point numbers of one type it is an instruction, NaN included, where
-    Numba's own is four.
-    """
-
-    def typed(typing_context: Any, a: Any, b: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            number = arguments[0].type
-            operation = ir.FunctionType(number, (number, number))
-            function = builder.module.declare_intrinsic(name, [number], operation)
-            return builder.call(function, arguments, fastmath=("nsz",))
-
-        return a(a, b), generate
-
-    instruction: Any = intrinsic(typed)
-    of_floats, of_others = lambda a, b: instruction(a, b), lambda a, b: ufunc(a, b)
-
-    def extreme(a: Any, b: Any) -> Any:
-        return ufunc(a, b)
-
-    overload(extreme, inline="always")(
-        lambda a, b: of_floats if isinstance(a, types.Float) and a == b else of_others
-    )
-    return extreme
-
-
-def _numpy() -> dict[Any, Any]:
-    functions = {
-        np.minimum: _extreme("llvm.minimum", np.minimum),
-        np.maximum: _extreme("llvm.maximum", np.maximum),
-    }
-    module = ModuleType("numpy")
-    vars(module).update({**vars(np), **{f.__name__: new for f, new in functions.items()}})
-    return {np: module, **functions}
-
-
-#: What stands in compiled steps for NumPy and some of its functions.
-NUMPY = _numpy()
 
 
 def _type_of(array: types.Array, layout: Layout) -> types.Array:

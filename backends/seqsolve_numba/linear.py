@@ -13,6 +13,9 @@ from seqsolve_numba.intrinsics import local
 from seqsolve_numba.specialization import NDArray
 from seqsolve_numba.threads import over_sequences
 
+#: So many states of a diagonal recurrence are stepped together: they are held on the stack.
+PIECE = 4096
+
 
 def linear_recurrence(
     A: NDArray, b: NDArray, y0: NDArray | None, reverse: bool, transpose: bool, out: NDArray | None
@@ -68,8 +71,17 @@ def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[
 def _run(
     A: NDArray, b: NDArray, y: NDArray, start: NDArray, *, fresh: bool, newton: bool = False
 ) -> None:
-    kernel = _kernel(y.dtype, b.shape[2], A.ndim == 4, newton)
-    limit = float(np.finfo(y.dtype).max) ** 0.5
+    n, limit = b.shape[2], float(np.finfo(y.dtype).max) ** 0.5
+    if A.ndim == 3 and n > PIECE:
+        for low in range(0, n, PIECE):
+            piece = slice(low, low + PIECE)
+            _run(
+                *(a[..., piece] for a in (A, b, y, start)),
+                fresh=fresh,
+                newton=newton,
+            )
+        return
+    kernel = _kernel(y.dtype, n, A.ndim == 4, newton)
     over_sequences(
         lambda first, stop: kernel(A, b, y, start, limit, fresh, first, stop), b.shape[1], A.size
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numba import cuda, types
 
 from seqsolve.random import NoiseStream
+from seqsolve_numba.gpu import launch
 from seqsolve_numba.noise_scalars import (
     Arithmetic,
     make_block,
@@ -32,12 +33,21 @@ _TABLE_DTYPES: dict[str, Any] = {"normal": np.dtype(np.uint32), "sign": np.dtype
 
 
 def add_noise(
-    z: Any, sigma: float, stream: NoiseStream, copies: range, out: Any, *, threads: int = THREADS
+    xp: Any,
+    z: Any,
+    sigma: float,
+    stream: NoiseStream,
+    copies: range,
+    out: Any,
+    *,
+    threads: int = THREADS,
 ) -> None:
     """Set `out` to ``z + sigma eps``, as `seqsolve.random` says.
 
     Parameters
     ----------
+    xp : namespace
+        Of the arrays.
     z : device array, shape (1 or len(copies), n_data, n_units)
         Float32 or float64.
     sigma : float
@@ -55,18 +65,29 @@ def add_noise(
     n_pieces = n_copies * n_data * -(-n_units // _piece(stream.kind, threads))
     if n_pieces:
         kernel = _compiled(adding, np.dtype(out.dtype), stream.kind, _has(stream), threads)
-        kernel[min(n_pieces, _MAX_BLOCKS), threads](
-            z, np.dtype(out.dtype).type(sigma), *_arguments(stream, copies), out
+        launch.run(
+            kernel,
+            min(n_pieces, _MAX_BLOCKS),
+            threads,
+            *(z, np.dtype(out.dtype).type(sigma), *_arguments(xp, stream, copies), out),
         )
 
 
 def weigh_noise(
-    weights: Any, stream: NoiseStream, copies: range, out: Any, *, threads: int = THREADS
+    xp: Any,
+    weights: Any,
+    stream: NoiseStream,
+    copies: range,
+    out: Any,
+    *,
+    threads: int = THREADS,
 ) -> None:
     """Add ``sum_k weights[k] eps[k]`` to `out`, as `seqsolve.random` says.
 
     Parameters
     ----------
+    xp : namespace
+        Of the arrays.
     weights : device array, shape (len(copies), n_data)
         Of the dtype of `out`.
     stream : NoiseStream
@@ -82,7 +103,12 @@ def weigh_noise(
     n_pieces = n_data * -(-n_units // _piece(stream.kind, threads))
     if n_pieces and len(copies):
         kernel = _compiled(weighing, np.dtype(out.dtype), stream.kind, _has(stream), threads)
-        kernel[min(n_pieces, _MAX_BLOCKS), threads](weights, *_arguments(stream, copies), out)
+        launch.run(
+            kernel,
+            min(n_pieces, _MAX_BLOCKS),
+            threads,
+            *(weights, *_arguments(xp, stream, copies), out),
+        )
 
 
 def signatures(dtype: Any, kind: str) -> dict[str, tuple[types.Type, ...]]:
@@ -219,19 +245,19 @@ def _sign(has_table: bool) -> Any:
 @functools.cache
 def _compiled(make: Callable[..., Any], *variant: Any) -> Any:
     """Return a kernel that is compiled once for each variant and each kind of arrays."""
-    return cuda.jit(make(*variant))
+    return launch.kernel(make(*variant))
 
 
 def _has(stream: NoiseStream) -> bool:
     return stream.table is not None
 
 
-def _arguments(stream: NoiseStream, copies: range) -> tuple[Any, ...]:
+def _arguments(xp: Any, stream: NoiseStream, copies: range) -> tuple[Any, ...]:
     origin = np.uint64(0 if stream.shared else copies.start)
-    table = stream.table
+    keys, table = xp.asarray(round_keys(stream.key)), stream.table
     if table is None:
-        table = np.zeros((1, 1, 1), _TABLE_DTYPES[stream.kind])
-    return round_keys(stream.key), np.uint64(stream.step), origin, not stream.shared, table
+        table = xp.zeros((1, 1, 1), dtype=_TABLE_DTYPES[stream.kind])
+    return keys, np.uint64(stream.step), origin, not stream.shared, table
 
 
 def _compiler(function: Any) -> Any:

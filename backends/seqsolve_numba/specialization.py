@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +14,19 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
-from numba.core.errors import NumbaError
 
 from seqsolve.step import ElementStepError
 from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable, writable
-from seqsolve_numba.intrinsics import NUMPY, Layout, known, known_all, local
-from seqsolve_numba.translate import Translator, check
+from seqsolve_numba.diagnosis import check, check_indices
+from seqsolve_numba.intrinsics import Layout, known, known_all, local
+from seqsolve_numba.latest import Latest
+from seqsolve_numba.replaced import REPLACED
+from seqsolve_numba.translate import Translator
 
 NDArray = npt.NDArray[Any]
+
+#: Bytes of the stack that the states and inputs of one position may take, the old and the new.
+STACK = 2**22
 
 #: A kernel's Python function, and the types of its arguments.
 KernelSource = tuple[Callable[..., None], tuple[Any, ...]]
@@ -95,13 +99,19 @@ class Specialization:
     """
 
     def __init__(self, step: Any, shapes: Shapes) -> None:
+        itemsize = np.dtype(shapes.dtype).itemsize
+        if 2 * (shapes.n_state + shapes.n_inputs) * itemsize > STACK:
+            raise ElementStepError(
+                f"A step must have at most {STACK // (2 * itemsize)} states and inputs together to "
+                f"be compiled for CPU threads: they are held on the stack; got {shapes.n_state} "
+                f"states and {shapes.n_inputs} inputs."
+            )
         self.shapes = shapes
         self.number = np.dtype(shapes.dtype).type
-        self._step = step
-        self._translator = Translator(np.dtype(shapes.dtype), replaced=NUMPY)
+        self._functions = step.function, step.jac_function
+        self._translator = Translator(np.finfo(shapes.dtype).dtype, replaced=REPLACED)
         self.step = self._translator(step.function)
         self.jac: Any = None if step.jac_function is None else self._translator(step.jac_function)
-        itemsize = np.dtype(shapes.dtype).itemsize
         self.state = local(shapes.n_state)
         self.jacobian = local(shapes.n_jacobian)
         self.in_shape = known(Layout.contiguous(shapes.jac_shape, itemsize))
@@ -132,10 +142,15 @@ class Specialization:
                     content = f"{name} {self.shapes} {content}"
                 try:
                     self._kernels[name] = compile_kernel(*build(self), content, unroll=unroll)
-                except (NumbaError, ElementStepError):
+                except Exception:
                     self.check()
                     raise
             return self._kernels[name]
+
+    @property
+    def current(self) -> bool:
+        """Whether the step's functions are what they were when they were translated."""
+        return self._translator.current
 
     @property
     def x_type(self) -> Any:
@@ -164,7 +179,7 @@ class Specialization:
 
     def check(self) -> None:
         """Raise ElementStepError if it is the user's functions that cannot be compiled."""
-        shapes = self.shapes
+        shapes, (function, jac_function) = self.shapes, self._functions
         number = numba.from_dtype(np.dtype(shapes.dtype))
         x_number = numba.from_dtype(np.dtype(shapes.x_dtype))
         x_types: dict[Any, Any] = {None: types.none, (): x_number}
@@ -176,34 +191,26 @@ class Specialization:
             ]
         )
         vector = types.Array(number, 1, "C")
-        check("step", self._step.function, self.step, (vector, x_type, params, vector))
+        check("step", function, self.step, (vector, x_type, params, vector))
         if self.jac is not None:
             matrix = types.Array(number, len(shapes.jac_shape), "A")
-            check("jac", self._step.jac_function, self.jac, (vector, x_type, params, matrix))
+            check("jac", jac_function, self.jac, (vector, x_type, params, matrix))
 
 
 class Specializations:
-    """The specializations used last.
+    """The specializations used last."""
 
-    Parameters
-    ----------
-    maximum : int
-        How many to keep.
-    """
-
-    def __init__(self, maximum: int = 256) -> None:
-        self._maximum = maximum
-        self._lock = RLock()
-        self._kept: OrderedDict[Any, Specialization] = OrderedDict()
+    def __init__(self) -> None:
+        self._latest: Latest[Specialization] = Latest()
 
     def get(self, step: Any, x: NDArray | None, y: NDArray) -> Specialization:
         """Return the specialization of a step for a call."""
         shapes = Shapes.of(step, x, y)
-        key = (step.function, step.jac_function, shapes)
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = Specialization(step, shapes)
-                if len(self._kept) > self._maximum:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+
+        def make() -> Specialization:
+            if y.size and (x is None or x.size):
+                params = tuple(p if p.ndim else p[()] for p in step.params.values())
+                check_indices(step, y[0, 0], None if x is None else x[0, 0], params)
+            return Specialization(step, shapes)
+
+        return self._latest.get((step.function, step.jac_function, shapes), make)

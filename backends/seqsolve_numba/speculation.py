@@ -95,7 +95,7 @@ def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
     rest = n_pieces * size
     y[rest, 0] = starts[-1]
     advance(x[rest:], y[rest:])
-    joints = size * np.arange(1, n_pieces + 1) - 1
+    joints = size * np.arange(1, n_pieces + 1, dtype=np.intp) - 1
     return joints if _finite(y) else joints[:0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 
 #: Work below this many values is not worth handing to another thread.
@@ -15,7 +15,7 @@ MIN_VALUES = 2**15
 def n_threads() -> int:
     """Return how many threads to use: NUMBA_NUM_THREADS, or all cores of this process."""
     told = os.environ.get("NUMBA_NUM_THREADS", "")
-    if told.isdigit() and int(told):
+    if told.isdecimal() and int(told):
         return int(told)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -27,6 +27,7 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
 
     The kernels release the interpreter lock. Numba's own pool is not involved:
     any number of Python threads may do this at once, and processes may fork.
+    Where a piece fails, the error is raised when all are done.
 
     Parameters
     ----------
@@ -45,7 +46,10 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
         return
     bounds = [n_sequences * i // n_pieces for i in range(n_pieces + 1)]
     others = [_pool(os.getpid()).submit(run, start, stop) for start, stop in pairwise(bounds[1:])]
-    run(bounds[0], bounds[1])
+    try:
+        run(bounds[0], bounds[1])
+    finally:
+        wait(others)
     for future in others:
         future.result()
 

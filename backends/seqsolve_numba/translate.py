@@ -1,4 +1,3 @@
-# mypy: disable-error-code="no-untyped-call"
 """From a user's plain Python functions to compiled ones."""
 
 from __future__ import annotations
@@ -6,20 +5,28 @@ from __future__ import annotations
 import builtins
 import dis
 import hashlib
-import linecache
-import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    ModuleType,
+)
 from typing import Any
 
-import numba
 import numpy as np
-from numba.core.errors import NumbaError
-from numba.extending import is_jitted
 
 from seqsolve.step import ElementStepError
 from seqsolve_numba.compilation import inlined
+
+#: Packages whose functions are compiled by name: what they do is no user's to change.
+_KNOWN = {"builtins", "cmath", "math", "numba", "numpy"}
+
+#: What is found where there is nothing.
+_NOTHING = object()
 
 
 class Translator:
@@ -36,7 +43,7 @@ class Translator:
     compiled : callable
         ``compiled(function)``, the form in which kernels call a function.
     replaced : mapping
-        What compiled code has in place of some modules and functions.
+        What compiled code has in place of some functions.
     """
 
     def __init__(
@@ -47,9 +54,10 @@ class Translator:
     ) -> None:
         self._replaced = replaced
         self._compiled = compiled
-        self._number = precision.type
-        self._narrow = precision.itemsize < 8
+        self._narrow = {float: np.float32, complex: np.complex64} if precision.itemsize < 8 else {}
         self._translated: dict[FunctionType, Any] = {}
+        self._modules: dict[Any, ModuleType] = {}
+        self._taken: list[tuple[Callable[[], Any], Any]] = []
         self._digest = hashlib.sha256(precision.name.encode())
         self._known = True
 
@@ -57,6 +65,11 @@ class Translator:
     def content(self) -> str | None:
         """What was translated so far, as a digest; None if it has parts without one."""
         return self._digest.hexdigest() if self._known else None
+
+    @property
+    def current(self) -> bool:
+        """Whether functions, globals and closures are what they were when they were translated."""
+        return all(_same(look(), value) for look, value in self._taken)
 
     def __call__(self, function: Any) -> Any:
         """Return the compiled form of a function."""
@@ -73,116 +86,125 @@ class Translator:
         return self._translated[function]
 
     def _rebuild(self, function: FunctionType) -> FunctionType:
-        code = function.__code__
-        for part in (code.co_code, repr((code.co_names, code.co_varnames, code.co_freevars))):
-            self._digest.update(part if isinstance(part, bytes) else part.encode())
-        constants = tuple(self._value(c) for c in code.co_consts)
-        names = {"__builtins__": builtins, "__name__": function.__module__}
-        loaded = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-        for name in sorted(loaded):
-            if name in function.__globals__:
-                names[name] = self._value(function.__globals__[name])
-        cells = tuple(CellType(self._value(c.cell_contents)) for c in function.__closure__ or ())
+        code = self._take(partial(getattr, function, "__code__"))
+        names = frozenset(name for part in _parts(code) for name in part.co_names)
+        variables = {"__builtins__": builtins, "__name__": function.__module__}
+        for name in sorted(_globals(code)):
+            value = self._take(partial(function.__globals__.get, name, _NOTHING))
+            if value is not _NOTHING:
+                variables[name] = self._value(value, names)
+        cells = [self._take(partial(_contents, cell)) for cell in function.__closure__ or ()]
+        closure = tuple(
+            CellType() if value is _NOTHING else CellType(self._value(value, names))
+            for value in cells
+        )
+        defaults = self._take(partial(getattr, function, "__defaults__"))
         return FunctionType(
-            code.replace(co_consts=constants), names, function.__name__, None, cells or None
+            self._code(code, names),
+            variables,
+            function.__name__,
+            self._value(defaults, names),
+            closure or None,
         )
 
-    def _value(self, value: Any) -> Any:
-        """Return what stands in compiled code for a constant, a global or a closed-over value."""
-        if isinstance(value, FunctionType):
+    def _code(self, code: CodeType, names: frozenset[str]) -> CodeType:
+        """Return the code with constants translated, and that of functions inside it."""
+        self._add(code.co_code.hex())
+        self._add(repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)))
+        constants = tuple(
+            self._code(c, names) if isinstance(c, CodeType) else self._value(c, names)
+            for c in code.co_consts
+        )
+        return code.replace(co_consts=constants)
+
+    def _value(self, value: Any, names: frozenset[str]) -> Any:
+        """Return what stands in compiled code for a constant, a global or a closed-over value.
+
+        Of modules, those attributes are translated that are among `names`.
+        """
+        if isinstance(value, FunctionType) and not _is_known(value.__module__):
             return self(value)
+        if isinstance(value, ModuleType):
+            return self._module(value, names)
+        if type(value) is tuple:
+            self._add(f"tuple of {len(value)}")
+            return tuple(self._value(item, names) for item in value)
         self._note(value)
-        if self._narrow and type(value) is float:
-            return self._number(value)
-        if isinstance(value, ModuleType | np.ufunc):
-            return self._replaced.get(value, value)
+        if type(value) in self._narrow:
+            return self._narrow[type(value)](value)
+        known = isinstance(value, np.ufunc | BuiltinFunctionType)
+        return self._replaced.get(value, value) if known else value
+
+    def _module(self, module: ModuleType, names: frozenset[str]) -> ModuleType:
+        """Return what stands for a module: itself, if all that is used of it stays as it is."""
+        self._add(f"{module.__name__} {getattr(module, '__version__', '')}")
+        if (module, names) not in self._modules:
+            self._modules[module, names] = module  # modules may hold each other
+            used = sorted(name for name in names if hasattr(module, name))
+            values = {n: self._take(partial(getattr, module, n, _NOTHING)) for n in used}
+            translated = {n: self._value(value, names) for n, value in values.items()}
+            if any(translated[n] is not values[n] for n in used):
+                view = ModuleType(module.__name__)
+                vars(view).update(translated)
+                self._modules[module, names] = view
+        return self._modules[module, names]
+
+    def _take(self, look: Callable[[], Any]) -> Any:
+        """Return what is found, and remember to look whether it is still there."""
+        value = look()
+        self._taken.append((look, value.copy() if isinstance(value, np.ndarray) else value))
         return value
 
     def _note(self, value: Any) -> None:
         """Add a value to the digest."""
-        if isinstance(value, ModuleType):
-            text = f"{value.__name__} {getattr(value, '__version__', '')}"
-        elif isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray):
             text = f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-        elif isinstance(value, np.ufunc | type) or type(value) is type(len):
-            text = f"{getattr(value, '__module__', '')} {value.__name__}"
         elif isinstance(value, int | float | complex | str | bytes | None | np.generic):
             text = f"{type(value).__name__} {value!r}"
-        elif isinstance(value, tuple):
-            for item in value:
-                self._note(item)
-            text = f"tuple of {len(value)}"
+        elif isinstance(value, np.ufunc) or _is_known(getattr(value, "__module__", None)):
+            text = f"{getattr(value, '__module__', '')} {getattr(value, '__qualname__', value)!r}"
         else:
-            self._known &= isinstance(value, CodeType)
-            text = ""
-        self._digest.update(text.encode())
+            self._known = False
+            return
+        self._add(text)
+
+    def _add(self, text: str) -> None:
+        self._digest.update(f"{text}\0".encode())
 
 
-def check(name: str, function: Callable[..., Any], compiled: Any, arguments: Any) -> None:
-    """Raise ElementStepError, with the user's line, if a function cannot be compiled.
+def _is_known(module: str | None) -> bool:
+    """Return whether a module is of those whose functions are compiled by name."""
+    return module is not None and module.partition(".")[0] in _KNOWN
 
-    Parameters
-    ----------
-    name : str
-        What the user calls it.
-    function : callable
-        The user's function.
-    compiled : dispatcher
-        Its translation.
-    arguments : tuple of numba.types.Type
-        Types of its arguments.
-    """
-    if not is_jitted(compiled):
-        raise ElementStepError(f"`{name}` must be a plain Python function; got {function!r}.")
+
+def _parts(code: CodeType) -> Iterator[CodeType]:
+    """Yield the code and that of all functions inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
+
+
+def _globals(code: CodeType) -> set[str]:
+    """Return the names of the globals that the code reads."""
+    instructions = (i for part in _parts(code) for i in dis.get_instructions(part))
+    return {i.argval for i in instructions if i.opname == "LOAD_GLOBAL"}
+
+
+def _contents(cell: CellType) -> Any:
+    """Return what a cell of a closure holds."""
     try:
-        compiled.compile(arguments)
-    except NumbaError as error:
-        raise ElementStepError(f"`{name}` cannot be compiled:{_line(function, error)}") from None
+        return cell.cell_contents
+    except ValueError:
+        return _NOTHING
 
 
-def unsupported(function: Callable[..., Any], error: Exception) -> str:
-    """Return what to tell where a step compiles for the processor but not for a device."""
-    return f"The step cannot be compiled for a CUDA device:{_line(function, error)}"
-
-
-def _line(function: Callable[..., Any], error: Exception) -> str:
-    """Return the user's line that an error is about, and the reason."""
-    file, line = _place(function, error)
-    source = linecache.getline(file, line).strip() or f"<line {line}>"
+def _same(now: Any, before: Any) -> bool:
+    """Return whether a value is what it was; arrays may have changed in place."""
+    if not isinstance(before, np.ndarray):
+        return now is before
     return (
-        f"\n\n    {source}\n\n({file}, line {line}). {_reason(str(error))} An element step uses "
-        "numbers, loops and elements of its arguments, and allocates nothing."
+        isinstance(now, np.ndarray)
+        and (now.dtype, now.shape) == (before.dtype, before.shape)
+        and now.tobytes() == before.tobytes()
     )
-
-
-def _place(function: Any, error: Exception) -> tuple[str, int]:
-    """Return the file and the line of the user's that an error is about."""
-    file, line = function.__code__.co_filename, function.__code__.co_firstlineno
-    named = re.search(re.escape(file) + r" \((\d+)\)", str(error))
-    if named:
-        return file, int(named[1])
-    loc = getattr(error, "loc", None)
-    if loc is not None and loc.line and not loc.filename.startswith(_NUMBA):
-        return loc.filename, loc.line
-    return file, line
-
-
-def _reason(text: str) -> str:
-    """Return what Numba says, in a line."""
-    if any(sign in text for sign in _ALLOCATES):
-        return "It allocates memory."
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(_FRAMES)]
-    if lines and lines[0].endswith("signature:") and len(lines) > 1:
-        return f"Numba: {lines[0]} {lines[1].removeprefix('>>>').strip()}."
-    return f"Numba: {lines[0]}" if lines else ""
-
-
-#: Where Numba itself is.
-_NUMBA = str(Path(numba.__file__).parent)
-
-#: What Numba says where compiled code would need its memory manager.
-_ALLOCATES = ("NRT required", "Only accept returning of array")
-
-#: How the lines begin that say where in Numba an error came up.
-_FRAMES = ("Failed in", "- Resolution", "During:", "There are")

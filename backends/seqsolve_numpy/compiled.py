@@ -27,7 +27,7 @@ def linear_recurrence(
     A: NDArray, b: NDArray, y0: NDArray | None, reverse: bool, transpose: bool, out: NDArray | None
 ) -> NDArray:
     """Solve ``y[t] = A[t] y[t-1] + b[t]``, as the backend contract says."""
-    dtype = _native(b.dtype if A.dtype == b.dtype else np.result_type(A, b))
+    dtype = np.result_type(A, b)
     if out is None:
         out = np.empty(b.shape, dtype)
     if b.size == 0:
@@ -52,7 +52,7 @@ def newton_update(A: NDArray, fy: NDArray, y: NDArray) -> None:
         fy = fy.copy()
     if np.may_share_memory(A, y):
         A = A.copy()
-    _run(A, fy, y, np.empty(y.shape[1:], _native(y.dtype)), fresh=True, newton=True)
+    _run(A, fy, y, np.empty(y.shape[1:], y.dtype.newbyteorder("=")), fresh=True, newton=True)
 
 
 def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[NDArray, NDArray]:
@@ -63,7 +63,7 @@ def residual_test(y: NDArray, fy: NDArray, rtol: float, atol: NDArray) -> tuple[
         first[...] = n_steps
         largest[...] = 0
         return first, largest
-    dtype = _native(y.dtype)
+    dtype = y.dtype.newbyteorder("=")
     y, fy = fit(y, dtype, has_contiguous_steps), fit(fy, dtype, has_contiguous_steps)
     fold = 1
     if y.flags.c_contiguous and fy.flags.c_contiguous:
@@ -103,10 +103,6 @@ def _run(A: NDArray, b: NDArray, y: NDArray, state: NDArray, *, fresh: bool, new
         fresh = False
         if not np.may_share_memory(y_part, y):
             y[part] = y_part
-
-
-def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
 @functools.cache

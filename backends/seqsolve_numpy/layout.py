@@ -21,8 +21,6 @@ def has_contiguous_rows(a: NDArray) -> bool:
 
 def has_contiguous_steps(a: NDArray) -> bool:
     """Return whether every ``a[t]``, ``(n_batch, n_state)``, is contiguous."""
-    if a.flags.c_contiguous:
-        return True
     _, n_batch, n_state = a.shape
     _, batch_stride, state_stride = a.strides
     return (n_state == 1 or state_stride == a.itemsize) and (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 
@@ -58,11 +59,9 @@ def cache_sizes() -> tuple[int, int]:
     """
     sizes: dict[int, int] = {}
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             level = int((index / "level").read_text())
             size = (index / "size").read_text().strip()
             sizes[level] = int(size.rstrip("KMG")) << {"K": 10, "M": 20, "G": 30}.get(size[-1], 0)
-        except (OSError, ValueError):
-            continue
     second = sizes.get(2, 2**20)
     return second, max(second, sizes.get(max(sizes, default=0), 2**23))

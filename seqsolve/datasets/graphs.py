@@ -157,7 +157,7 @@ def normalized_adjacency(adjacency: Any) -> Any:
     a = sparse.csr_array(adjacency)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"`adjacency` must be a square matrix; got shape {a.shape}.")
-    dtype = np.result_type(a.dtype, np.float32)
+    dtype = np.result_type(a.dtype, np.float32 if a.dtype.kind == "f" else np.float64)
     a = a.astype(dtype) + sparse.eye_array(a.shape[0], dtype=dtype)
     scale = sparse.diags_array(1 / np.sqrt(np.asarray(a.sum(axis=1)).ravel()), dtype=dtype)
     return sparse.csr_array(scale @ a @ scale)
@@ -169,13 +169,19 @@ def _read_archive(file: Path) -> Graph:
     with np.load(file) as archive:
         try:
             a = {name: archive[name] for name in archive.files}
-            features = (a["feat_data"], a["feat_indices"], a["feat_indptr"])
+            n_nodes = len(a["labels"])
+            features = sparse.csr_array(
+                (a["feat_data"], a["feat_indices"], a["feat_indptr"]), shape=(n_nodes, _N_FEATURES)
+            )
             ones = np.ones(len(a["adj_indices"]), np.float32)
+            adjacency = sparse.csr_array(
+                (ones, a["adj_indices"], a["adj_indptr"]), shape=(n_nodes, n_nodes)
+            )
+            features.check_format()
+            adjacency.check_format()
             return Graph(
-                sparse.csr_array(features, shape=(len(a["labels"]), _N_FEATURES)),
-                sparse.csr_array(
-                    (ones, a["adj_indices"], a["adj_indptr"]), shape=(len(a["labels"]),) * 2
-                ),
+                features,
+                adjacency,
                 a["labels"].astype(np.int64),
                 a["train_index"],
                 a["val_index"],

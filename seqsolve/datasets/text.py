@@ -251,13 +251,15 @@ def word_vectors(
     words = tokens[tokens >= 0]
     counts = sparse.coo_array((np.ones(len(words)), (texts, words)), shape=(n_texts, n_words))
     weights = sparse.csr_array(counts)
-    rarity = np.log(n_texts / np.maximum(1, np.bincount(weights.indices, minlength=n_words)))
+    occurrences = np.bincount(weights.indices, minlength=n_words)
+    rarity = np.log(n_texts / np.maximum(1, occurrences))
     weights.data = (1 + np.log(weights.data)) * rarity[weights.indices]
     norms = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
     weights = sparse.diags_array(1 / np.maximum(norms, np.finfo(float).tiny)) @ weights
-    vectors: npt.NDArray[np.float64] = svds(weights, k=n_embedding, tol=0.01, rng=0)[2].T
+    start = np.random.default_rng(0).standard_normal(min(weights.shape))
+    vectors: npt.NDArray[np.float64] = svds(weights, k=n_embedding, tol=0.01, v0=start)[2].T
     lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
-    scale = np.sqrt(n_embedding) * np.minimum(1, rarity / 4) / lengths
+    scale = np.sqrt(n_embedding) * np.minimum(1, rarity / 4) / lengths * (occurrences > 0)
     return np.asarray(vectors * scale[:, None], dtype=np.float32)
 
 

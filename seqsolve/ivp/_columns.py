@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csc_array
+
+from seqsolve.backend import Backend
+from seqsolve.ivp._bands import Bands
 
 NDArray = npt.NDArray[Any]
 
@@ -17,8 +23,8 @@ class Columns:
     ----------
     n : int
         Number of columns, and of rows.
-    pattern : ndarray of bool, shape (n, n), optional
-        Where the Jacobian may differ from zero. Columns that share no row are
+    pattern : sparse or dense matrix, shape (n, n), optional
+        Nonzero where the Jacobian may be. Columns that share no row are
         displaced together.
 
     Attributes
@@ -32,10 +38,19 @@ class Columns:
        sparse Jacobian matrices", IMA J. Appl. Math. 13, 1974.
     """
 
-    def __init__(self, n: int, pattern: NDArray | None = None) -> None:
-        self._pattern = pattern
-        self._group = np.arange(n) if pattern is None else _grouped(pattern)
-        self.directions = np.eye(self._group.max() + 1)[:, self._group]
+    def __init__(self, n: int, pattern: Any = None) -> None:
+        self._pattern, self._column = pattern, np.arange(n)
+        self._group = self._column if pattern is None else _grouped(csc_array(pattern))
+        self.directions = _directions(np.arange(self._group.max() + 1), self._group)
+
+    def on(self, backend: Backend) -> Columns:
+        """Return the same for points that are a backend's arrays."""
+        other, moved = copy(self), backend.asarray
+        if self._pattern is not None:
+            other._nonzero = moved(self._nonzero)
+        other._group, other._column = moved(self._group), moved(self._column)
+        other.directions = _directions(moved(np.arange(len(self.directions))), other._group)
+        return other
 
     def displaced(self, y: NDArray, h: NDArray) -> NDArray:
         """Return points ``(m, k, n)`` around ``(m, n)``, moved by `h` in every direction."""
@@ -44,25 +59,46 @@ class Columns:
 
     def own(self, points: NDArray) -> NDArray:
         """Return of points ``(m, k, n)`` the components that were moved, ``(m, n)``."""
-        components: NDArray = points[:, self._group, np.arange(self._group.size)]
+        components: NDArray = points[:, self._group, self._column]
         return components
 
-    def jacobian(self, change: NDArray, h: NDArray) -> NDArray:
-        """Return Jacobians ``(m, n, n)`` for changes ``(m, k, n)`` by displacements ``(m, n)``."""
+    def jacobian(self, change: NDArray, h: NDArray, bands: Bands | None = None) -> NDArray:
+        """Return Jacobians ``(m, n, n)`` for changes ``(m, k, n)`` by displacements ``(m, n)``.
+
+        With `bands` as banded matrices.
+        """
+        if bands is not None:
+            return bands.differences(change, h, self._group)
         if self._pattern is None:
             return (change / h[:, :, None]).swapaxes(-1, -2)
         columns: NDArray = change[:, self._group] / h[:, :, None]
-        return np.where(self._pattern, columns.swapaxes(-1, -2), 0)
+        return np.where(self._nonzero, columns.swapaxes(-1, -2), 0)
+
+    @cached_property
+    def _nonzero(self) -> NDArray:
+        dense = self._pattern.toarray() if hasattr(self._pattern, "toarray") else self._pattern
+        nonzero: NDArray = dense != 0
+        return nonzero
 
 
-def _grouped(pattern: NDArray) -> NDArray:
+def _directions(groups: NDArray, group: NDArray) -> NDArray:
+    """Return 1 where a column is displaced, for every group."""
+    directions: NDArray = (groups[:, None] == group).astype(float)
+    return directions
+
+
+def _grouped(pattern: Any) -> NDArray:
     """Return to which group each column belongs: the first none of whose rows it has."""
-    group = np.zeros(len(pattern), int)
-    taken: list[NDArray] = []
-    for j, rows in enumerate(pattern.T):
-        free = (g for g, used in enumerate(taken) if not (used & rows).any())
-        group[j] = next(free, len(taken))
-        if group[j] == len(taken):
-            taken.append(np.zeros_like(rows))
-        taken[group[j]] |= rows
+    pattern.eliminate_zeros()
+    rows, ends = pattern.indices.tolist(), pattern.indptr.tolist()
+    group, taken = np.zeros(len(ends) - 1, int), [0] * pattern.shape[0]
+    for j in range(group.size):
+        own = rows[ends[j] : ends[j + 1]]
+        used = 0  # a bit for each group
+        for i in own:
+            used |= taken[i]
+        free = ~used & (used + 1)
+        group[j] = free.bit_length() - 1
+        for i in own:
+            taken[i] |= free
     return group

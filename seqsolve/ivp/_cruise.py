@@ -26,7 +26,7 @@ _WILD = 3.0
 #: Steps with larger errors, in units of the tolerance, are not worth keeping.
 _HOPELESS = 1e4
 
-#: Steps in the window at most; in one that begins; in one that begins anew.
+#: Steps in the window at most, memory permitting; in one that begins; in one that begins anew.
 _WIDEST, _OPENING, _REOPENING = 256, 8, 4
 
 #: Steps that are added grow by this ratio, in a window that begins by the other.
@@ -112,13 +112,14 @@ def _moved(
         kept = max(1, kept // 2)
     rest = slice(solved, kept)
     remesh = fitted if waited else equidistributed
-    mesh = remesh(control, t[solved : kept + 1], errors[rest], _WIDEST)
+    mesh = remesh(control, t[solved : kept + 1], errors[rest], _widest(control, equations))
     trajectory = DenseOutput(t[solved : kept + 1], update.made.coefficients[:, rest])
     window = equations.sampled(mesh, front, trajectory)
     if waited or kept < len(errors):
         return window
     grow = _GROW_WHOLE if solved == len(errors) else _GROW
-    return _extended(control, window, t[solved] + grow * (t[-1] - t[0]))
+    room = _widest(control, equations) - (window.t.size - 1)
+    return _extended(control, window, t[solved] + grow * (t[-1] - t[0]), room)
 
 
 def _opening(
@@ -132,9 +133,12 @@ def _opening(
     return Iterate(mesh, y, Y, equations.new)
 
 
-def _extended(control: Control, window: Iterate, until: float) -> Iterate:
+def _widest(control: Control, equations: Lifted) -> int:
+    return min(_WIDEST, control.rhs.steps_together(len(equations.c)))
+
+
+def _extended(control: Control, window: Iterate, until: float, room: int) -> Iterate:
     """Return the window with more steps, in which the state stays as it is at its end."""
-    room = _WIDEST - (window.t.size - 1)
     last, h = window.t[-1], abs(window.t[-1] - window.t[-2])
     sizes = np.minimum(h * _RATIO ** np.arange(1, room + 1), control.max_step)
     ends = np.cumsum(sizes)

@@ -22,12 +22,13 @@ from typing import NamedTuple
 import numpy as np
 
 from seqsolve.backend import Backend
+from seqsolve.ivp._banded_systems import BandedStages
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._explicit import EmbeddedRungeKutta, ExplicitRungeKutta
 from seqsolve.ivp._implicit import ImplicitRungeKutta
 from seqsolve.ivp._method import Attempt, Method, NDArray, Points, quartic
 from seqsolve.ivp._rhs import RightHandSide
-from seqsolve.ivp._stage_equations import linear_solve, stage_masses, weighed
+from seqsolve.ivp._stage_equations import linear_solve, stage_matrix
 from seqsolve.ivp.radau import Radau
 
 
@@ -161,17 +162,15 @@ class LiftedRungeKutta(Lifted):
         F, J = self._linearized(rhs, iterate)
         Y = np.concatenate([at.y[None], iterate.Y])
         increments = at.h[:, None] * np.tensordot(self.A[1:], F, 1)
-        residual = weighed(rhs, iterate.Y - at.y) - increments
-        response, own = self._stages(rhs, at.h, J, -residual)
-        defect = own[self.new]
-        change = _recurrence(rhs.backend, response[self.new], defect)
+        residual = rhs.weighed(iterate.Y - at.y) - increments
+        moved, own = self._moves(rhs, at.h, J, -residual)
+        change = moved[self.new]
         before = np.concatenate([np.zeros_like(change[:1]), change[:-1]])
-        moved = (response @ before[..., None])[..., 0] + own
         after = Iterate(iterate.t, iterate.y0, iterate.Y + moved, self.new)
         moves = np.concatenate([before[None], moved])
-        K = F + (J @ moves[..., None])[..., 0]
+        K = F + rhs.times(J, moves)
         made = self._made(rhs, after.at, Y + moves, K, J)
-        return Update(after, made, change, np.abs(moved).max(axis=0), defect)
+        return Update(after, made, change, np.abs(moved).max(axis=0), own[self.new])
 
     def _linearized(self, rhs: RightHandSide, iterate: Iterate) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians at the states before the steps and at the stages."""
@@ -185,6 +184,21 @@ class LiftedRungeKutta(Lifted):
             np.concatenate([[np.concatenate([f[:1], F[self.new, :-1]])], F]),
             np.concatenate([[np.concatenate([jacobians[:1], J[self.new, :-1]])], J]),
         )
+
+    def _moves(
+        self, rhs: RightHandSide, h: NDArray, J: NDArray, right: NDArray
+    ) -> tuple[NDArray, NDArray]:
+        """Solve the linearised equations of all steps.
+
+        Returns
+        -------
+        moved, own : ndarray, shape (s, m, n)
+            How the stages move, and how they would if only their own step were solved.
+        """
+        response, own = self._stages(rhs, h, J, right)
+        change = _recurrence(rhs.backend, response[self.new], own[self.new])
+        before = np.concatenate([np.zeros_like(change[:1]), change[:-1]])
+        return (response @ before[..., None])[..., 0] + own, own
 
     @abstractmethod
     def _stages(
@@ -282,16 +296,24 @@ class LiftedImplicit(LiftedRungeKutta):
         self.A = np.pad(A, ((1, 0), (1, 0)))
         self.c = np.concatenate([method.c, method.c / 2, (1 + method.c) / 2])
 
+    def _moves(
+        self, rhs: RightHandSide, h: NDArray, J: NDArray, right: NDArray
+    ) -> tuple[NDArray, NDArray]:
+        """Solve the linearised equations; banded ones step after step, without matrices of all."""
+        if rhs.bands is None:
+            return super()._moves(rhs, h, J, right)
+        systems = BandedStages(rhs, rhs.bands, self.A[1:, 1:], J[1:].swapaxes(0, 1), h)
+        moved, own = systems.sweep(right.swapaxes(0, 1), self.new)
+        return moved.swapaxes(0, 1), own.swapaxes(0, 1)
+
     def _stages(
         self, rhs: RightHandSide, h: NDArray, J: NDArray, right: NDArray
     ) -> tuple[NDArray, NDArray]:
         """Solve the linear systems of the steps."""
         s, m, n = right.shape
-        mass = np.eye(n) if rhs.mass is None else rhs.mass
-        blocks = np.einsum("ij,jmkl->mikjl", self.A[1:, 1:], J[1:]) * h[:, None, None, None, None]
-        M = stage_masses(rhs, s) - blocks.reshape(m, s * n, s * n)
+        M = stage_matrix(rhs, self.A[1:, 1:], J[1:].swapaxes(0, 1), h)
         b = np.empty((m, s, n, n + 1), J.dtype)
-        b[..., :n] = mass
+        b[..., :n] = rhs.weights
         b[..., n] = right.swapaxes(0, 1)
         solved = linear_solve(rhs, M, b.reshape(m, s * n, n + 1))
         solved = solved.reshape(m, s, n, n + 1).swapaxes(0, 1)

@@ -57,6 +57,8 @@ def check_consistent(
     times = np.full(len(y0), t)
     f = rhs(times, y0, lane)
     J = rhs.jacobian(times, y0, f, lane)
+    if rhs.bands is not None:
+        J = rhs.bands.dense(J)
     residual = f @ left.conj()
     inner = left.conj().T @ J @ right
     size = np.abs(J).max(initial=0)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,8 @@ class Method(ABC):
         Of the interpolants.
     takes_mass : bool
         Whether it solves equations with a mass matrix, which may be singular.
+    takes_bands : bool
+        Whether it takes Jacobians as banded matrices, `RightHandSide.bands`.
     coefficients : tuple of str
         Names of the arrays it computes with. With these moved to a backend it
         makes its steps there; a method without makes them in host memory.
@@ -96,9 +98,10 @@ class Method(ABC):
     error_order: int
     degree: int = 2
     takes_mass: bool = False
+    takes_bands: bool = False
     coefficients: tuple[str, ...] = ()
 
-    def on(self, backend: Backend) -> Method:
+    def on(self, backend: Backend) -> Self:
         """Return the method with its coefficients in the arrays of a backend."""
         other = copy(self)
         for name in self.coefficients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csc_array, issparse
 
 from seqsolve._warn import warn
 from seqsolve.backend import Backend
@@ -108,17 +109,17 @@ def _numbers(name: str, value: Any) -> NDArray:
         raise type(error)(f"`{name}` must be numbers; got {value!r}.") from None
 
 
-def sparsity(value: Any, n: int) -> NDArray | None:
+def sparsity(value: Any, n: int) -> csc_array | None:
     """Return where the Jacobian may differ from zero, if that was given."""
     if value is None:
         return None
-    pattern = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
-    if pattern.shape != (n, n):
+    shape = np.shape(value)
+    if shape != (n, n):
         raise ValueError(
-            f"`jac_sparsity` must have shape {(n, n)}, as `y0` has {n} states; got {pattern.shape}."
+            f"`jac_sparsity` must have shape {(n, n)}, as `y0` has {n} states; got {shape}."
         )
-    nonzero: NDArray = pattern != 0
-    return nonzero
+    given: Any = value if issparse(value) else np.asarray(value) != 0
+    return csc_array(given)
 
 
 def first_step(value: Any, length: float) -> float | None:

@@ -34,14 +34,6 @@ _CURVATURE = 10.0
 #: Part of the stability interval that explicit methods use.
 _MARGIN = 0.8
 
-#: Bytes of the Jacobians that are kept at a time.
-_JACOBIAN_BYTES = 2**26
-
-
-def steps_together(n: int, stages: int = 8) -> int:
-    """Return how many steps to take at a time: their Jacobians fit into some megabytes."""
-    return max(16, _JACOBIAN_BYTES // (8 * stages * n * n))
-
 
 def refine(control: Control, crude: Piece, t: float, y: NDArray, most: int) -> Piece | None:
     """Return a stretch solved to the tolerances, or None if that cannot be done in parallel.
@@ -66,7 +58,7 @@ def refine(control: Control, crude: Piece, t: float, y: NDArray, most: int) -> P
     """
     equations, rtol = lifted(control.method), float(control.rtol.min())
     limit = StepLimit(control, equations.stability, crude)
-    most = min(most, steps_together(y.size, len(equations.c)))
+    most = min(most, control.rhs.steps_together(len(equations.c)))
     trajectory = DenseOutput(crude.t, crude.coefficients)
     mesh = np.append(t, crude.t[(crude.t - t) * control.direction > 0])
     mesh = split(mesh, parts_within(mesh, limit.largest(mesh)), most)

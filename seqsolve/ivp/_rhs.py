@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array, csc_array, issparse
 
 from seqsolve.backend import Backend, get_backend
 from seqsolve.ivp._arguments import Arguments
+from seqsolve.ivp._bands import Bands
 from seqsolve.ivp._columns import Columns
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
 #: Points that the probe evaluates together and one by one.
 _PROBE_POINTS = 3
+
+#: Bytes of the Jacobians that are kept at a time.
+_JACOBIAN_BYTES = 2**26
 
 
 class RightHandSide:
@@ -43,8 +49,14 @@ class RightHandSide:
     backend : Backend
         Whose arrays the functions take and return. Points and values here are
         NumPy's, or with `on_backend` the backend's too.
-    pattern : ndarray of bool, shape (n, n), or None
-        Where the Jacobian may differ from zero.
+    pattern : sparse matrix, shape (n, n), or None
+        Nonzero where the Jacobian may be; None: the stored entries of a sparse
+        `jac`, if it is one.
+
+    Attributes
+    ----------
+    bands : Bands or None
+        How Jacobians are stored: None for dense ones, ``(..., n, n)``.
     """
 
     def __init__(
@@ -56,7 +68,7 @@ class RightHandSide:
         arguments: Arguments | None = None,
         mass: NDArray | None = None,
         backend: Backend | None = None,
-        pattern: NDArray | None = None,
+        pattern: csc_array | None = None,
     ) -> None:
         self.n, self.dtype = y0.shape[0], y0.dtype
         self.nfev = self.njev = self.nlu = self.depth = 0
@@ -65,11 +77,29 @@ class RightHandSide:
         self.backend = get_backend("numpy") if backend is None else backend
         self.home = get_backend("numpy")
         self._fun, self._jac, self._central = fun, jac, mass is not None
-        self._columns = Columns(self.n, pattern)
+        self._columns, self._pattern = Columns(self.n, pattern), pattern
+        self.bands: Bands | None = None
+        self._banded_weights: NDArray | None = None
         with np.errstate(all="ignore"):
             self._probe_functions(t_span, y0)
             if pattern is not None and jac is None:
                 self._check_pattern(t_span[0], y0)
+
+    def banded(self) -> RightHandSide:
+        """Return the same with banded Jacobians, if it is known that they are, and that pays."""
+        if self._pattern is None:
+            return self
+        pattern = self._pattern if self.mass is None else self._pattern + csc_array(self.mass != 0)
+        bands = Bands(pattern)
+        if not bands.pay:
+            return self
+        other = copy(self)
+        other.bands = bands
+        weights = bands.identity if self.mass is None else bands.gathered(self.mass)
+        other._banded_weights = weights
+        if not callable(self._jac) and self._jac is not None:
+            other._jac = bands.gathered(self._jac)
+        return other
 
     def _probe_functions(self, t_span: tuple[float, float], y0: NDArray) -> None:
         ahead = np.clip(t_span[1] - t_span[0], -1, 1)
@@ -87,12 +117,21 @@ class RightHandSide:
         self.jac_broadcasts = False
         if callable(self._jac):
             _, self.jac_broadcasts = self._probe(
-                self._jac, self._matrix, self._matrices, t, y, lane
+                self._jac, self._first_matrix, self._matrices, t, y, lane
             )
             self.njev += _PROBE_POINTS + 2
             self.depth += 3
         elif self._jac is not None:
-            self._jac = self._matrix(self._jac)
+            self._jac = self._first_matrix(self._jac)
+
+    def _first_matrix(self, J: Any) -> NDArray:
+        """Return a Jacobian, and note where it may differ from zero, if it says so."""
+        matrix = self._matrix(J)
+        if self._pattern is None and issparse(J):
+            stored: Any = coo_array(J)  # type: ignore[call-overload]
+            ones = np.ones(stored.row.size, bool)
+            self._pattern = csc_array((ones, (stored.row, stored.col)), shape=matrix.shape)
+        return matrix
 
     def _check_pattern(self, t: float, y0: NDArray) -> None:
         """Compare the Jacobian with a change in all directions at once."""
@@ -105,7 +144,9 @@ class RightHandSide:
             times, np.concatenate([y, y + move]), None if lane is None else lane[[0, 0]]
         )
         wanted = moved - f
-        found = self.jacobian(times[:1], y, f[None], lane)[0] @ move[0]
+        self.bands = Bands(self._pattern)
+        found = self.times(self.jacobian(times[:1], y, f[None], lane), move)[0]
+        self.bands = None
         off = np.abs(found - wanted)
         if (off > 1e-3 * np.abs(wanted).max() + 1e-12 * np.abs(f).max()).any():
             raise ValueError(
@@ -121,9 +162,42 @@ class RightHandSide:
 
     def on_backend(self) -> RightHandSide:
         """Return the same on points that are the backend's arrays, its values as well."""
-        other = copy(self)
-        other.home = self.backend
+        other, backend = copy(self), self.backend
+        other.home = backend
+        if self.bands is not None:  # in host memory, as the arrays of this backend are
+            return other
+        other._columns = self._columns.on(backend)
+        other.mass = None if self.mass is None else backend.asarray(self.mass)
+        if not callable(self._jac) and self._jac is not None:
+            other._jac = backend.asarray(self._jac)
         return other
+
+    def steps_together(self, stages: int) -> int:
+        """Return how many steps to take at a time: their Jacobians fit into some megabytes."""
+        size = self.n**2 if self.bands is None else prod(self.bands.shape)
+        return max(16, _JACOBIAN_BYTES // (8 * stages * size))
+
+    @property
+    def weights(self) -> NDArray:
+        """The matrix in front of the derivatives, `mass` or the identity, as Jacobians are."""
+        if self._banded_weights is not None:
+            return self._banded_weights
+        identity: NDArray = self.home.xp.eye(self.n)
+        return identity if self.mass is None else self.mass
+
+    def weighed(self, v: NDArray) -> NDArray:
+        """Return the mass matrix times vectors ``(..., n)``."""
+        if self.mass is None:
+            return v
+        return v @ self.mass.T if self.bands is None else self.bands.times(self.weights, v)
+
+    def times(self, J: NDArray, v: NDArray, *, transpose: bool = False) -> NDArray:
+        """Return the products of Jacobians and vectors ``(..., n)``."""
+        if self.bands is not None:
+            return self.bands.times(J, v, transpose=transpose)
+        matrices = J.swapaxes(-1, -2) if transpose else J
+        product: NDArray = (matrices @ v[..., None])[..., 0]
+        return product
 
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
         """Return the derivatives at points ``(m,)``, ``(m, n)``, as ``(m, n)``."""
@@ -164,20 +238,46 @@ class RightHandSide:
         """Return the Jacobians ``(m, n, n)``; `f`, the derivatives there, saves work.
 
         Without `jac` they are forward differences, or the more exact central ones.
+        With `bands` they are ``(m, n, 2 w + 1)``.
         """
-        m, n = y.shape
+        m = len(y)
         self.njev += m
         if callable(self._jac):
             self.depth += 1
-            if self.jac_broadcasts:
+            if not self.jac_broadcasts:
+                return self._jacobians_one_by_one(t, y, lane)
+            if self.bands is None:
                 return self._matrices(self.called(self._jac, t, y.T, lane), m)
-            matrices = np.empty((m, n, n), self.dtype)
-            for i in range(m):
-                matrices[i] = self._matrix(self.called(self._jac, float(t[i]), y[i], _at(lane, i)))
-            return matrices
+            return self._jacobians_in_parts(self.bands, t, y, lane)
         if self._jac is not None:
-            return np.broadcast_to(self._jac, (m, n, n))
+            return np.broadcast_to(self._jac, (m, *self._jac.shape))
         return self._differences(t, y, f, lane, central or self._central)[1]
+
+    def _jacobians_one_by_one(self, t: NDArray, y: NDArray, lane: NDArray | None) -> NDArray:
+        t, y, bands = self.host(t), self.host(y), self.bands
+        shape = (self.n, self.n) if bands is None else bands.shape
+        found = np.empty((len(y), *shape), self.dtype)
+        for i in range(len(y)):
+            J = self.called(self._jac, float(t[i]), y[i], _at(lane, i))
+            if bands is None:
+                found[i] = self._matrix(J)
+            else:
+                found[i] = bands.scattered(J) if issparse(J) else bands.gathered(self._matrix(J))
+        moved: NDArray = self.home.asarray(found)
+        return moved
+
+    def _jacobians_in_parts(
+        self, bands: Bands, t: NDArray, y: NDArray, lane: NDArray | None
+    ) -> NDArray:
+        """Return banded Jacobians without holding many dense ones at a time."""
+        found = np.empty((len(y), *bands.shape), self.dtype)
+        together = max(1, _JACOBIAN_BYTES // (8 * self.n**2))
+        for first in range(0, len(y), together):
+            part = slice(first, first + together)
+            own = None if lane is None else lane[part]
+            J = self._matrices(self.called(self._jac, t[part], y[part].T, own), len(y[part]))
+            found[part] = bands.gathered(J)
+        return found
 
     def linearized(
         self, t: NDArray, y: NDArray, lane: NDArray | None = None, *, central: bool = False
@@ -208,13 +308,13 @@ class RightHandSide:
             values = self._grid(t, np.concatenate([moved, back, *here], axis=1), lane)
             change = values[:, :k] - values[:, k : 2 * k]
             f = values[:, -1] if f is None else f
-            return f, columns.jacobian(change, columns.own(moved) - columns.own(back))
+            return f, columns.jacobian(change, columns.own(moved) - columns.own(back), self.bands)
         if f is None:
             values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
             f, change = values[:, 0], values[:, 1:] - values[:, :1]
         else:
             change = self._grid(t, moved, lane) - f[:, None]
-        return f, columns.jacobian(change, columns.own(moved) - y)
+        return f, columns.jacobian(change, columns.own(moved) - y, self.bands)
 
     def _grid(self, t: NDArray, points: NDArray, lane: NDArray | None) -> NDArray:
         """Return the derivatives at points ``(m, k, n)``, all of a row at one time."""
@@ -275,7 +375,7 @@ class RightHandSide:
 
     def _matrices(self, J: Any, m: int) -> NDArray:
         filled = self._filled(J, (self.n, self.n, m))
-        return np.ascontiguousarray(np.moveaxis(self._cast("jac", filled), -1, 0))
+        return np.moveaxis(self._cast("jac", filled), -1, 0).copy()
 
     def _filled(self, values: Any, shape: tuple[int, ...]) -> NDArray:
         """Return nested lists, whose entries may be scalars or have a point axis, as one array."""

@@ -50,6 +50,10 @@ class Tape(ABC):
     def jacobian(self) -> NDArray:
         """Return the Jacobians ``(m, n, n)`` of the new states, as exact as can be."""
 
+    def rows(self, index: slice) -> Tape:
+        """Return the tape of some of the steps; for methods that take bands."""
+        raise NotImplementedError
+
     @abstractmethod
     def pull(self, w: NDArray, c_bar: NDArray | None = None) -> Pullback:
         """Pull cotangents back through the steps.
@@ -78,6 +82,10 @@ class ParabolaTape(Tape):
     def jacobian(self) -> NDArray:
         """Return the Jacobians of the new states."""
         return self._whole.jacobian()
+
+    def rows(self, index: slice) -> ParabolaTape:
+        """Return the tape of some of the steps."""
+        return ParabolaTape(self._whole.rows(index), self._half.rows(index))
 
     def pull(self, w: NDArray, c_bar: NDArray | None = None) -> Pullback:
         """Pull cotangents back through both."""

@@ -15,12 +15,15 @@ from seqsolve.backend import Backend
 from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
-from seqsolve.ivp._refine import steps_together
+from seqsolve.ivp._tape import Tape
 from seqsolve.ivp._trajectory import Trajectory
 from seqsolve.ivp.result import OdeResult
 from seqsolve.solution import ConvergenceWarning
 
 __all__ = ["OdeCotangents", "vjp"]
+
+#: Jacobians of a step that are kept, about.
+_STAGES = 8
 
 
 class OdeCotangents(NamedTuple):
@@ -160,15 +163,18 @@ def _pull(
     inside = _Inside(after[~on_mesh] - 1, times[~on_mesh], g_out[~on_mesh])
     is_step = np.ones(t.size, bool)
     is_step[ends - 1] = False
-    for rows in reversed(list(_windows(t.size - 1, y.shape[1]))):
+    for rows in reversed(list(_windows(t.size - 1, rhs.steps_together(_STAGES)))):
         steps = rows.start + np.flatnonzero(is_step[rows])
         c_bar = _coefficients(trajectory, steps, inside)
         tape = trajectory.method.taped(rhs, _points(trajectory, steps), dense=c_bar is not None)
-        A = np.zeros((rows.stop - rows.start, *2 * y.shape[1:]), y.dtype)
-        A[steps - rows.start] = tape.jacobian()
-        if c_bar is not None:
-            lam[steps] += tape.pull(np.zeros_like(y[steps]), c_bar).y
-        lam[rows] = _adjoint(rhs.backend, A, lam[rows], lam[rows.stop])
+        if rhs.bands is not None:
+            _sweep(tape, steps, c_bar, lam)
+        else:
+            A = np.zeros((rows.stop - rows.start, *2 * y.shape[1:]), y.dtype)
+            A[steps - rows.start] = tape.jacobian()
+            if c_bar is not None:
+                lam[steps] += tape.pull(np.zeros_like(y[steps]), c_bar).y
+            lam[rows] = _adjoint(rhs.backend, A, lam[rows], lam[rows.stop])
         if len(rhs.arguments):
             gradients.add(tape.pull(lam[steps + 1], c_bar))
     begins = np.concatenate([[0], ends[:-1]])
@@ -224,10 +230,17 @@ def _points(trajectory: Trajectory, i: NDArray) -> Points:
     return Points(t[i], t[i + 1] - t[i], trajectory.y[i], None if lane is None else lane[i])
 
 
-def _windows(n_steps: int, n: int) -> Iterator[slice]:
-    window = steps_together(n)
+def _windows(n_steps: int, window: int) -> Iterator[slice]:
     for i in range(0, n_steps, window):
         yield slice(i, min(i + window, n_steps))
+
+
+def _sweep(tape: Tape, steps: NDArray, c_bar: NDArray | None, lam: NDArray) -> None:
+    """Add what the adjoint brings from step to step, the last first, without their Jacobians."""
+    for k in reversed(range(steps.size)):
+        one, i = slice(k, k + 1), steps[k]
+        own = None if c_bar is None else c_bar[:, one]
+        lam[i] += tape.rows(one).pull(lam[i + 1][None], own).y[0]
 
 
 def _adjoint(backend: Backend, A: NDArray, g: NDArray, last: NDArray) -> NDArray:

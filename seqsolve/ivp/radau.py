@@ -7,7 +7,7 @@ import numpy as np
 from seqsolve.ivp._implicit import ImplicitRungeKutta, ImplicitTape
 from seqsolve.ivp._method import Attempt, NDArray, Points
 from seqsolve.ivp._rhs import RightHandSide
-from seqsolve.ivp._stage_equations import linear_solve, weighed
+from seqsolve.ivp._stage_equations import OneJacobian, solve_stages
 
 _R = 6**0.5
 
@@ -41,6 +41,7 @@ class Radau(ImplicitRungeKutta):
     #: Coefficients, from degree 1, of the polynomials that are 1 at one stage and 0 at the others.
     polynomials = np.linalg.inv(c[:, None] ** np.arange(1, 4))
     gamma = 3 + 3 ** (2 / 3) - 3 ** (1 / 3)
+    coefficients = ("A", "c", "e", "polynomials")
 
     def attempt(
         self, rhs: RightHandSide, at: Points, *, f: NDArray | None = None, dense: bool = True
@@ -50,19 +51,30 @@ class Radau(ImplicitRungeKutta):
             f, J = rhs.linearized(at.t, at.y, at.lane)
         else:
             J = rhs.jacobian(at.t, at.y, f, at.lane)
-        return self.made(rhs, at, self.stages(rhs, at, J), f, J)
+        systems = self.systems(rhs, at, J)
+        return self.made(rhs, at, self.stages(rhs, at, systems), f, J, systems)
 
-    def made(self, rhs: RightHandSide, at: Points, Z: NDArray, f: NDArray, J: NDArray) -> Attempt:
+    def made(
+        self,
+        rhs: RightHandSide,
+        at: Points,
+        Z: NDArray,
+        f: NDArray,
+        J: NDArray,
+        systems: OneJacobian | None = None,
+    ) -> Attempt:
         """Return the steps, from their stages ``(m, s, n)`` and derivatives at the beginning."""
-        n, h = at.y.shape[1], at.h[:, None]
-        change = weighed(rhs, np.tensordot(self.e, Z, (0, 1))) / h
-        M = self.gamma / h[:, None] * (np.eye(n) if rhs.mass is None else rhs.mass) - J
-        usable = np.asarray(np.isfinite(M).all(axis=(1, 2)))
-        M = np.where(usable[:, None, None], M, np.eye(n))
-        error = linear_solve(rhs, M, (f + change)[:, :, None])[:, :, 0]
-        y_new = at.y + Z[:, -1]
-        error = np.where(usable[:, None], error, np.nan)
-        return Attempt(y_new, error, self._interpolant(at.y, Z))
+        h = at.h[:, None]
+        change = rhs.weighed(np.tensordot(self.e, Z, (0, 1))) / h
+        # gamma is the inverse of the tableau's real eigenvalue.
+        scaled = h / self.gamma
+        right = scaled * (f + change)
+        if systems is None:
+            one = np.ones_like(self.c[-1:, None])
+            error = solve_stages(rhs, one, J[:, None], scaled[:, 0], right[:, None])[:, 0]
+        else:
+            error = systems.solve_real(right)
+        return Attempt(at.y + Z[:, -1], error, self._interpolant(at.y, Z))
 
     def taped(self, rhs: RightHandSide, at: Points, *, dense: bool) -> ImplicitTape:
         """Make the steps and keep their stages, on which the interpolants rest too."""

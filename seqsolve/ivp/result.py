@@ -56,8 +56,19 @@ class OdeResult:
         What happened.
     success : bool, or ndarray of bool, shape batch
         Whether the end or a terminal event was reached, for every trajectory.
-    trajectory : Trajectory
-        The recurrence that was solved, for gradients.
+    trajectory : object
+        The recurrence that was solved. For `seqsolve.ivp.vjp`.
+
+    Examples
+    --------
+    >>> import numpy as np, seqsolve
+    >>> result = seqsolve.solve_ivp(
+    ...     lambda t, y: -y, (0, 1), [1.0, 2.0], t_eval=[0.5, 1.0], rtol=1e-8
+    ... )
+    >>> result.success, result.status, result.message
+    (True, 0, 'The end of the interval was reached.')
+    >>> result.y.shape, bool(np.allclose(result.y[:, -1], [np.exp(-1), 2 * np.exp(-1)]))
+    ((2, 2), True)
     """
 
     t: NDArray

@@ -134,8 +134,9 @@ or Method
         arrays in `y0` and `args`. Times, states and gradients of the result
         are its arrays too; events and `sol` give NumPy's. For one trajectory,
         meshes and the stages of single steps are in host memory, so points and
-        derivatives travel once in each iteration. A batch of an explicit method
-        stays where `fun` computes; sizes and errors of steps travel.
+        derivatives travel once in each iteration. A batch stays where `fun`
+        computes, with every method but ``"DEER"``; sizes and errors of steps
+        travel, and flags of the iterations for the stages.
 
     Returns
     -------
@@ -194,6 +195,8 @@ or Method
     matrix = mass_matrix(mass, len(state), state.dtype, scheme)
     pattern = _options.sparsity(jac_sparsity, len(state))
     rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home, pattern)
+    if scheme.takes_bands and (home.xp is np or not batch):
+        rhs = rhs.banded()
     direction = 1.0 if end >= start else -1.0
     control = Control(rhs, scheme, relative, absolute, largest, end, direction)
     with np.errstate(all="ignore"):

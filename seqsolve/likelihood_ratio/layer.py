@@ -140,6 +140,14 @@ class Layer(Protocol):
 
     ``finish(project(x, p), p)`` is the layer's output. `project` needs its
     input alone, so where that is the same for all copies it is computed once.
+
+    Notes
+    -----
+    In the methods below, `x` is the layer's input and `u` what `project`
+    returned: arrays of shape ``(copies or 1, *data, *features)``, or `Padded`
+    ones. `data_shape` is the input's shape without the axis of copies. `p` is a
+    `Pass`, which adds the noise and multiplies matrices. `tape` is what `record`
+    returned. `delta` has the shape of the layer's `Site`, ``(*data, *units)``.
     """
 
     @property

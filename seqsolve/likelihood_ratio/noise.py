@@ -143,8 +143,10 @@ def full(sigma: Any, copies: Any, **others: Any) -> Noise:
 
     Parameters
     ----------
-    sigma, copies
-        As for `Noise`.
+    sigma : float or tuple of float
+        Scale of the noise, as for `Noise`.
+    copies : int
+        Copies of every datum.
     **others
         Other arguments of `Noise`.
 
@@ -152,6 +154,11 @@ def full(sigma: Any, copies: Any, **others: Any) -> Noise:
     -------
     Noise
         With ``order="all"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Noise`.
 
     Examples
     --------
@@ -170,8 +177,10 @@ def layerwise(sigma: Any, copies: Any, **others: Any) -> Noise:
 
     Parameters
     ----------
-    sigma, copies
-        As for `Noise`.
+    sigma : float or tuple of float
+        Scale of the noise, as for `Noise`.
+    copies : int or tuple of int
+        Copies of every datum, as for `Noise`.
     **others
         Other arguments of `Noise`.
 
@@ -179,6 +188,11 @@ def layerwise(sigma: Any, copies: Any, **others: Any) -> Noise:
     -------
     Noise
         With ``order="layer"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Noise`.
 
     Examples
     --------
@@ -196,8 +210,10 @@ def mixed(sigma: Any, copies: Any, **others: Any) -> Noise:
 
     Parameters
     ----------
-    sigma, copies
-        As for `Noise`.
+    sigma : float or tuple of float
+        Scale of the noise, as for `Noise`.
+    copies : int or tuple of int
+        Copies of every datum, as for `Noise`.
     **others
         Other arguments of `Noise`; `baseline` must not be None.
 
@@ -208,8 +224,8 @@ def mixed(sigma: Any, copies: Any, **others: Any) -> Noise:
 
     Raises
     ------
-    ValueError
-        `baseline` is None.
+    TypeError, ValueError
+        As `Noise`; and `baseline` is None.
 
     Examples
     --------

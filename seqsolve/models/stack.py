@@ -93,7 +93,13 @@ class Stack:
 
 
 class MLP(Stack):
-    """A multilayer perceptron. It is made by :meth:`random`."""
+    """A multilayer perceptron: a `models.Stack` of linear layers, made by :meth:`random`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From input to output.
+    """
 
     @classmethod
     def random(
@@ -104,7 +110,7 @@ class MLP(Stack):
         dtype: Any = "float64",
         rng: Any = None,
     ) -> MLP:
-        """Return one with random weights and without biases' offsets.
+        """Return one with random weights, its biases zero.
 
         Parameters
         ----------
@@ -139,7 +145,13 @@ Linear(weight=(10, 256), bias=(10,), activation='identity'))
 
 
 class RNN(Stack):
-    """A classifier of sequences of tokens. It is made by :meth:`random`."""
+    """A classifier of sequences of tokens: a `models.Stack`, made by :meth:`random`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From input to output.
+    """
 
     @classmethod
     def random(
@@ -206,7 +218,13 @@ class RNN(Stack):
 
 
 class GCN(Stack):
-    """A graph convolutional network. It is made by :meth:`random`."""
+    """A graph convolutional network: a `models.Stack`, made by :meth:`random`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From input to output.
+    """
 
     @classmethod
     def random(

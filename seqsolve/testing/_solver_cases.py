@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seqsolve._outcome import ON_FAILURE
+from seqsolve._outcome import ON_FAILURE, OnFailure
 from seqsolve.backend import Backend
 from seqsolve.deeppcr import deeppcr
 from seqsolve.deer import deer
@@ -399,7 +399,7 @@ def _linear_out(backend: Backend) -> None:
                 close(y, expected, rounding("dense", 4, dtype), "out")
 
 
-def _on_failure(on_failure: str, backend: Backend) -> None:
+def _on_failure(on_failure: OnFailure, backend: Backend) -> None:
     """Run out of iterations, in one sequence of three."""
     dtype = real_dtypes(backend)[-1] if real_dtypes(backend) else backend.capabilities.dtypes[0]
     rate = np.array([0.1, 3.9, 0.5])[:, None]

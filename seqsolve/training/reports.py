@@ -7,12 +7,14 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seqsolve.backend import get_backend
 from seqsolve.training.fitting import Epoch, Run
 
 #: Test accuracy in percent that the slides of Zhang report, by task and method.
@@ -266,20 +268,9 @@ def _epoch(*, cosines: Any, delta_cosines: Any, **numbers: Any) -> Epoch:
 
 def _machine() -> str:
     """Return processor and versions, for people."""
-    from importlib.metadata import version
-
+    about = get_backend("numpy").describe()
     return (
-        f"{_processor()} ({os.cpu_count()} cores), {platform.system()}, "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"{about['cpu']} ({about['cores']} cores), {platform.system()}, "
+        f"Python {platform.python_version()}, NumPy {about['numpy']}, "
         f"seqsolve {version('seqsolve')}"
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

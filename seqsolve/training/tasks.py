@@ -154,8 +154,10 @@ class Task:
         The data.
     loss : callable
         As for :func:`seqsolve.likelihood_ratio.value_and_grad`.
-    batch_size, epochs, learning_rate
-        Adam's; the rate falls along half a cosine.
+    batch_size, epochs : int
+        Data in a batch; how often to go through all of them.
+    learning_rate : float
+        Adam's at the beginning; it falls along half a cosine.
     sigma : float
         Scale of the noise, relative to what it is added to.
     copies : int

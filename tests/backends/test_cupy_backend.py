@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.emulation import marks
+from support.emulation import EMULATION, has_cupy, marks
 from support.processes import environment
 
 import seqsolve
@@ -20,6 +20,7 @@ if not seqsolve.backend_status("cupy").available:
 import cupy
 
 from seqsolve_cupy import availability, compilation, memory, sources
+from seqsolve_cupy.element.march import input_arguments
 
 pytestmark = marks()
 
@@ -309,3 +310,43 @@ def test_without_cupy_the_extras_are_named(tmp_path):
     )
     assert "libcuda.so.1 is missing" in result.stdout
     assert "pip install 'seqsolve[cuda12]'" in result.stdout
+
+
+def test_only_products_in_half_precision_need_cublas():
+    code = """
+import sys
+import cupy
+vars(cupy.cuda).pop("cublas", None)
+sys.modules["cupy.cuda.cublas"] = sys.modules["cupy_backends.cuda.libs.cublas"] = None
+import seqsolve
+print(seqsolve.linear_recurrence(cupy.full((3, 1), 2.0), cupy.ones((3, 1))).get().ravel())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(*([] if has_cupy() else [EMULATION])),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.split() == ["[1.", "3.", "7.]"], result.stderr
+
+
+MISPLACED = {
+    "its begin": lambda: cupy.zeros(11)[1:].view(np.complex128)[:, None],
+    "its strides": lambda: cupy.zeros((5, 3))[:, :2].view(np.complex128),
+}
+
+
+@pytest.mark.parametrize("what", MISPLACED)
+def test_elements_that_a_device_cannot_load_are_refused(what):
+    A, b = MISPLACED[what](), cupy.zeros((5, 1), dtype=np.complex128)
+    for method in ("scan", "cyclic_reduction"):
+        with pytest.raises(ValueError, match=r"16-byte elements.*got one of shape \(5, "):
+            seqsolve.linear_recurrence(A, b, method=method)
+    with pytest.raises(ValueError, match=r"16-byte elements.*got one of shape \(5, "):
+        input_arguments(A[:, None], 1)
+
+
+def test_one_element_may_have_any_stride():
+    A = cupy.zeros((1, 3))[:, :2].view(np.complex128)
+    assert seqsolve.linear_recurrence(A, A).shape == (1, 1)

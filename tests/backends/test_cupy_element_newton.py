@@ -23,12 +23,13 @@ from seqsolve.testing import _oracle  # noqa: E402
 from seqsolve_cupy.element import newton, windows  # noqa: E402
 from seqsolve_cupy.element.program import Program  # noqa: E402
 from seqsolve_cupy.element.steps import ElementSteps  # noqa: E402
+from seqsolve_cupy.plans import Tiles  # noqa: E402
 
 PLANS = {
-    "tiles": newton.Plan(1, 32),
-    "two lanes": newton.Plan(2, 32),
-    "lanes and warps": newton.Plan(8, 64),
-    "all lanes": newton.Plan(16, 64),
+    "tiles": Tiles(1, 32, reach=2),
+    "two lanes": Tiles(2, 32, reach=2),
+    "lanes and warps": Tiles(8, 64, reach=3),
+    "all lanes": Tiles(16, 64, reach=2),
 }
 
 

@@ -96,8 +96,8 @@ NEWTON = {
     "GRU of 2": (lambda dtype: gru(2, dtype), "float32", 1, "sm_90", 128, 0),
     "GRU of 2, float64": (lambda dtype: gru(2, dtype), "float64", 4, "sm_80", 200, 0),
     "GRU of 3, float64": (lambda dtype: gru(3, dtype), "float64", 1, "sm_80", 255, 32),
-    "GRU of 3, float64, lanes": (lambda dtype: gru(3, dtype), "float64", 4, "sm_90", 255, 160),
-    "GRU of 4": (lambda dtype: gru(4, dtype), "float32", 2, "sm_90", 255, 64),
+    "GRU of 3, float64, lanes": (lambda dtype: gru(3, dtype), "float64", 4, "sm_90", 255, 64),
+    "GRU of 4": (lambda dtype: gru(4, dtype), "float32", 2, "sm_90", 255, 0),
     "LSTM": (long_short_term_memory, "float32", 4, "sm_90", 128, 0),
 }
 

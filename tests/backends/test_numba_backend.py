@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,6 +15,9 @@ import seqsolve
 from seqsolve import BlockDiagonal, ElementStepError, Status, element_step
 from seqsolve.backend import FusedSteps
 from seqsolve.models import MultiHeadGRU
+from seqsolve_numba import NumbaBackend
+
+BACKEND = NumbaBackend()
 
 RTOL = {"float32": 1e-5, "float64": 1e-11}
 
@@ -89,10 +89,10 @@ def test_compiled_as_the_oracle(kind, n_steps, batch, window, seed):
     x, y0 = make_problem(cell, n_steps, batch, dtype, rng)
     oracle = seqsolve.sequential(cell, x, y0, backend="numpy")
     tolerance = {"rtol": RTOL[dtype], "atol": RTOL[dtype]}
-    stepped = seqsolve.sequential(cell, x, y0, backend="numba")
+    stepped = seqsolve.sequential(cell, x, y0, backend=BACKEND)
     np.testing.assert_allclose(stepped.y, oracle.y, **tolerance)
     assert stepped.y.dtype == oracle.y.dtype == dtype
-    solved = seqsolve.deer(cell, None, x, y0, backend="numba", window=window, on_failure="raise")
+    solved = seqsolve.deer(cell, None, x, y0, backend=BACKEND, window=window, on_failure="raise")
     np.testing.assert_allclose(solved.y, oracle.y, **tolerance)
     assert (solved.converged_steps == n_steps).all()
     assert [r.start for r in solved.history] == list(range(0, n_steps, window))
@@ -108,7 +108,7 @@ def test_many_sequences_abreast(kind, batch):
     cell = make_cell(structure, n, dtype, rng)
     x, y0 = make_problem(cell, 20, batch, dtype, rng)
     oracle = seqsolve.sequential(cell, x, y0, backend="numpy")
-    stepped = seqsolve.sequential(cell, x, y0, backend="numba")
+    stepped = seqsolve.sequential(cell, x, y0, backend=BACKEND)
     np.testing.assert_allclose(stepped.y, oracle.y, rtol=RTOL[dtype], atol=RTOL[dtype])
 
 
@@ -123,12 +123,12 @@ def test_abreast_every_sequence_has_its_own_branch(item):
     cell = element_step(step, n_state=1)
     x = np.random.default_rng(3).standard_normal((30, 70, *item))
     x[..., 0] = np.maximum(x[..., 0], -0.9)
-    y = seqsolve.sequential(cell, x, np.ones((70, 1)), backend="numba").y
+    y = seqsolve.sequential(cell, x, np.ones((70, 1)), backend=BACKEND).y
     oracle = seqsolve.sequential(cell, x, np.ones((70, 1)), backend="numpy").y
     np.testing.assert_allclose(y, oracle, 1e-14)
     x[7, 5, 0] = -2.0
     with np.errstate(all="ignore"):
-        unset = seqsolve.sequential(cell, x, np.ones((70, 1)), backend="numba", n_steps=30)
+        unset = seqsolve.sequential(cell, x, np.ones((70, 1)), backend=BACKEND, n_steps=30)
     assert not unset.success
     np.testing.assert_array_equal(np.isnan(unset.y[8:, :, 0]).any(axis=0), np.arange(70) == 5)
 
@@ -142,7 +142,7 @@ def test_iterates_are_those_of_the_core(batch):
     for guess in (None, rng.standard_normal((300, *batch, 3))):
         ours, core = (
             seqsolve.deer(cell, None, x, y0, backend=b, initial_guess=guess, damping=0.1, **options)
-            for b in ("numba", "numpy")
+            for b in (BACKEND, "numpy")
         )
         assert ours.status == core.status == Status.MAXITER
         np.testing.assert_allclose(ours.y[:100], core.y[:100], 1e-12, 1e-12)
@@ -157,7 +157,7 @@ def test_the_rest_is_stepped_through():
     cell = make_cell("dense", 2, "float64", rng)
     x, y0 = make_problem(cell, 300, (2,), "float64", rng)
     options = {"window": 64, "maxiter": 1, "on_failure": "sequential"}
-    solution = seqsolve.deer(cell, None, x, y0, backend="numba", **options)
+    solution = seqsolve.deer(cell, None, x, y0, backend=BACKEND, **options)
     assert solution.success
     assert solution.status is Status.SEQUENTIAL
     np.testing.assert_allclose(solution.y, seqsolve.sequential(cell, x, y0).y, 1e-12, 1e-12)
@@ -175,7 +175,7 @@ def test_what_overflows_is_no_success():
     cell = element_step(growing_step, growing_jac, n_state=1, jac_structure="diagonal")
     for window in (1, 20):
         solution = seqsolve.deer(
-            cell, None, None, [1.0], n_steps=40, window=window, backend="numba", on_failure="return"
+            cell, None, None, [1.0], n_steps=40, window=window, backend=BACKEND, on_failure="return"
         )
         assert solution.status is Status.NON_FINITE
         assert 0 < solution.converged_steps < 20
@@ -190,7 +190,7 @@ def test_gru(heads, dtype):
     element = cell.element_step()
     tolerance = 2e-5 if dtype == "float32" else 1e-11
     for window in (1, 100):
-        solution = seqsolve.deer(element, None, x, y0, backend="numba", window=window)
+        solution = seqsolve.deer(element, None, x, y0, backend=BACKEND, window=window)
         assert solution.success
         np.testing.assert_allclose(solution.y, exact, 0, tolerance)
     gradient = seqsolve.vjp(solution, np.ones_like(exact))
@@ -209,7 +209,7 @@ def test_shared_input_wide_item_and_scalar_item():
     x, y0 = rng.standard_normal((50, 1, 2, 3)), np.zeros((4, 1))
     for function, data in ((step, x), (scalar, x[..., 1, 0])):
         cell = element_step(function, n_state=1)
-        ours, oracle = (seqsolve.sequential(cell, data, y0, backend=b).y for b in ("numba", None))
+        ours, oracle = (seqsolve.sequential(cell, data, y0, backend=b).y for b in (BACKEND, None))
         np.testing.assert_allclose(ours, oracle, 1e-14)
 
 
@@ -219,7 +219,7 @@ def test_input_of_other_dtypes(dtype):
     cell = make_cell("diagonal", 2, "float32", rng)
     x = rng.integers(0, 2, (100, 2)).astype(dtype)
     y0 = np.zeros(2, "float32")
-    ours, oracle = (seqsolve.sequential(cell, x, y0, backend=b).y for b in ("numba", None))
+    ours, oracle = (seqsolve.sequential(cell, x, y0, backend=b).y for b in (BACKEND, None))
     assert ours.dtype == oracle.dtype
     np.testing.assert_allclose(ours, oracle, 1e-6)
 
@@ -228,7 +228,7 @@ def test_many_windows_and_iterations_take_little_memory():
     rng = np.random.default_rng(0)
     cell = make_cell("diagonal", 2, "float32", rng)
     x, y0 = make_problem(cell, 5000, (), "float32", rng)
-    solution = seqsolve.deer(cell, None, x, y0, backend="numba", window=2, maxiter=10**9)
+    solution = seqsolve.deer(cell, None, x, y0, backend=BACKEND, window=2, maxiter=10**9)
     assert solution.success
     assert len(solution.history) == 2500
 
@@ -238,7 +238,7 @@ def test_strides_and_read_only_input():
     cell = make_cell("dense", 2, "float64", rng)
     x = rng.standard_normal((2, 400)).T[::-2]
     x.flags.writeable = False
-    ours, oracle = (seqsolve.sequential(cell, x, [0.0, 1.0], backend=b).y for b in ("numba", None))
+    ours, oracle = (seqsolve.sequential(cell, x, [0.0, 1.0], backend=b).y for b in (BACKEND, None))
     np.testing.assert_allclose(ours, oracle, 1e-12)
 
 
@@ -252,8 +252,8 @@ def test_complex_states_step_and_iterate():
     cell = element_step(step, jac, n_state=1, jac_structure="diagonal")
     x = 0.3 * np.exp(1j * np.arange(100.0))[:, None]
     oracle = seqsolve.sequential(cell, x, [0j]).y
-    np.testing.assert_allclose(seqsolve.sequential(cell, x, [0j], backend="numba").y, oracle, 1e-12)
-    solution = seqsolve.deer(cell, None, x, [0j], backend="numba", window=50)
+    np.testing.assert_allclose(seqsolve.sequential(cell, x, [0j], backend=BACKEND).y, oracle, 1e-12)
+    solution = seqsolve.deer(cell, None, x, [0j], backend=BACKEND, window=50)
     np.testing.assert_allclose(solution.y, oracle, 0, 1e-11)
 
 
@@ -261,9 +261,9 @@ def test_callers_on_many_threads():
     rng = np.random.default_rng(0)
     cell = make_cell("dense", 2, "float32", rng)
     x, y0 = make_problem(cell, 2000, (40,), "float32", rng)
-    alone = seqsolve.sequential(cell, x, y0, backend="numba").y
+    alone = seqsolve.sequential(cell, x, y0, backend=BACKEND).y
     with ThreadPoolExecutor(4) as pool:
-        runs = [pool.submit(seqsolve.sequential, cell, x, y0, backend="numba") for _ in range(8)]
+        runs = [pool.submit(seqsolve.sequential, cell, x, y0, backend=BACKEND) for _ in range(8)]
     for run in runs:
         np.testing.assert_array_equal(run.result().y, alone)
 
@@ -274,7 +274,7 @@ def test_callbacks_see_every_iteration():
     x, y0 = make_problem(cell, 60, (), "float64", rng)
     seen = []
     solution = seqsolve.deer(
-        cell, None, x, y0, backend="numba", window=30, callback=lambda s: seen.append(s.iteration)
+        cell, None, x, y0, backend=BACKEND, window=30, callback=lambda s: seen.append(s.iteration)
     )
     assert len(seen) == solution.nit
 
@@ -316,7 +316,7 @@ def calls_itself(y_prev, x, params, y_out):
 def test_a_step_that_does_not_compile_shows_its_line(function, line, reason):
     cell = element_step(function, n_state=2)
     with pytest.raises(ElementStepError, match=line) as caught:
-        seqsolve.sequential(cell, np.ones((5, 2)), [0.0, 0.0], backend="numba")
+        seqsolve.sequential(cell, np.ones((5, 2)), [0.0, 0.0], backend=BACKEND)
     assert len(str(caught.value)) < 600
     if reason:
         caught.match(reason)
@@ -326,7 +326,7 @@ def test_a_step_that_does_not_compile_shows_its_line(function, line, reason):
 def test_a_jacobian_that_does_not_compile_shows_its_line():
     cell = element_step(diagonal_step, slices, n_state=2, params={"w": np.eye(2), "gain": 1.0})
     with pytest.raises(ElementStepError, match=r"`jac` cannot be compiled"):
-        seqsolve.deer(cell, None, np.ones((5, 2)), [0.0, 0.0], backend="numba", window=5)
+        seqsolve.deer(cell, None, np.ones((5, 2)), [0.0, 0.0], backend=BACKEND, window=5)
 
 
 def unset(y_prev, x, params, y_out):
@@ -335,39 +335,12 @@ def unset(y_prev, x, params, y_out):
 
 def test_elements_that_are_not_set_are_no_success():
     cell = element_step(unset, n_state=2)
-    solution = seqsolve.sequential(cell, None, [0.0, 0.0], n_steps=5, backend="numba")
+    solution = seqsolve.sequential(cell, None, [0.0, 0.0], n_steps=5, backend=BACKEND)
     assert solution.status is Status.NON_FINITE
 
 
 def test_the_capability():
-    assert isinstance(seqsolve.get_backend("numba"), FusedSteps)
+    assert isinstance(BACKEND, FusedSteps)
     assert not isinstance(seqsolve.get_backend("numpy"), FusedSteps)
-    assert seqsolve.get_backend("numba").describe()["threads"].isdigit()
+    assert BACKEND.describe()["threads"].isdigit()
     assert BlockDiagonal(2).block_size == 2
-
-
-CACHED = """
-import time, numpy as np, seqsolve
-from numba.core import dispatcher
-from seqsolve.models import GRU
-cell = GRU.random(2, 2, rng=0).element_step()
-seqsolve.sequential(cell, np.zeros((9, 2), "f4"), np.zeros(2, "f4"), backend="numba")
-(special,) = seqsolve.get_backend("numba")._specializations._kept.values()
-stats = special._kernels["march"].stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-"""
-
-
-def test_kernels_are_kept_on_disk(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", CACHED],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        for _ in range(2)
-    ]
-    assert runs == [["0", "1"], ["1", "0"]]

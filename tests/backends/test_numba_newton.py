@@ -9,8 +9,10 @@ import pytest
 
 import seqsolve
 from seqsolve import Status, element_step
-from seqsolve_numba import newton
+from seqsolve_numba import NumbaBackend, newton
 from seqsolve_numba.translate import Translator
+
+BACKEND = NumbaBackend()
 
 #: Enough steps for a guess by the pieces of one thread, in any number of windows.
 N_STEPS = 6_000
@@ -43,7 +45,7 @@ def drive(n_steps=N_STEPS, batch=()):
 
 
 def solve(cell, x, y0, **options):
-    return seqsolve.deer(cell, None, x, y0, backend="numba", **options)
+    return seqsolve.deer(cell, None, x, y0, backend=BACKEND, **options)
 
 
 def check(cell, x, y0, solution):
@@ -167,7 +169,7 @@ def test_extremes_are_those_of_numpy(dtype):
     values = np.array([np.nan, -np.inf, -3.0, -1.0, 0.0, 0.5, 2.0, 1e30, np.inf], dtype)
     x = np.stack(np.meshgrid(values, values), axis=-1).reshape(1, -1, 2)
     y = np.zeros((2, x.shape[1], 4), dtype)
-    seqsolve.get_backend("numba").march(element_step(step, n_state=4), x, y)
+    BACKEND.march(element_step(step, n_state=4), x, y)
     a, b = x[0].T
     expected = (
         np.minimum(a, b),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import seqsolve
 from seqsolve import BlockDiagonal, ElementStepError, element_step
 from seqsolve.backend import FusedSteps, JacobiSweeps
 from seqsolve.models import MultiHeadGRU
+from seqsolve.random import NoiseStream
 
 #: Shared memory that a kernel may declare on every device.
 LIMIT = 48 * 1024
@@ -166,6 +168,32 @@ def test_a_step_that_does_not_compile_shows_its_line(backend, compiler, function
         backend.march(cell, None, np.zeros((9, 1, 2)))
     caught.match(r"test_numba_ptx.py, line \d+")
     assert len(str(caught.value)) < 700
+
+
+class OnDevice(np.ndarray):
+    """An array that a kernel takes without a copy."""
+
+
+@pytest.mark.parametrize("kind", ["normal", "sign"])
+def test_noise_is_launched_with_arrays_of_the_device_alone(kind, monkeypatch):
+    """Arrays of the host are copied there and back, and the host waits for both."""
+    from seqsolve_numba import noise_cuda
+    from seqsolve_numba.gpu import launch
+
+    launched = []
+    monkeypatch.setattr(launch, "run", lambda kernel, grid, n, *taken: launched.append(taken))
+    xp = SimpleNamespace(
+        asarray=lambda a: a.view(OnDevice),
+        zeros=lambda *a, **options: np.zeros(*a, **options).view(OnDevice),
+    )
+    stream = NoiseStream((1, 2), 3, kind, False, None)
+    z = xp.zeros((1, 2, 5))
+    noise_cuda.add_noise(xp, z, 0.1, stream, range(4), xp.zeros((4, 2, 5)))
+    noise_cuda.weigh_noise(xp, xp.zeros((4, 2)), stream, range(4), z[0])
+    assert len(launched) == 2
+    arrays = [a for taken in launched for a in taken if getattr(a, "shape", ())]
+    assert len(arrays) == 8
+    assert all(isinstance(a, OnDevice) for a in arrays)
 
 
 def test_the_protocols(backend):

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from support.steps import fixed
 
 import seqsolve
-from seqsolve_numba import speculation
+from seqsolve_numba import NumbaBackend, speculation
+
+BACKEND = NumbaBackend()
 
 #: Enough steps for four pieces with run-ups of 128.
 N_STEPS = 4 * 1024 + 37
@@ -126,7 +128,7 @@ def test_compiled_sequences_are_those_of_the_oracle(threads, monkeypatch):
 
     x = np.random.default_rng(1).standard_normal((60_000, 1))
     cell = seqsolve.element_step(step, n_state=1)
-    y = seqsolve.sequential(cell, x, np.ones(1), backend="numba").y
+    y = seqsolve.sequential(cell, x, np.ones(1), backend=BACKEND).y
     previous = np.concatenate([np.ones((1, 1)), y[:-1]])
     np.testing.assert_allclose(y, np.arctan(0.5 * previous + x), 1e-15, 1e-15)
 

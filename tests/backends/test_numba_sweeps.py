@@ -10,6 +10,9 @@ from support.steps import fixed
 import seqsolve
 from seqsolve import Status, element_step
 from seqsolve.backend import JacobiSweeps
+from seqsolve_numba import NumbaBackend
+
+BACKEND = NumbaBackend()
 
 
 def squash_step(y_prev, x, params, y_out):
@@ -51,7 +54,7 @@ def test_every_sequence_is_swept_as_the_core_sweeps_it_alone(
     x, y0 = rng.standard_normal((n_steps, 3, 3)), rng.standard_normal((3, 3))
     guess = rng.standard_normal((n_steps, 3, 3))
     options = {"maxiter": maxiter, "on_failure": "return"}
-    h = seqsolve.triangular_map(cell, x, y0, backend="numba")
+    h = seqsolve.triangular_map(cell, x, y0, backend=BACKEND)
     fused = SOLVERS[solver](h, guess, block, window, **options)
     alone = []
     for k in range(3):
@@ -72,7 +75,7 @@ def test_what_runs_out_of_sweeps_is_stepped_through():
     rng = np.random.default_rng(0)
     cell = make_cell(rng)
     x, y0 = rng.standard_normal((200, 2, 3)), np.zeros((2, 3))
-    h = seqsolve.triangular_map(cell, x, y0, backend="numba")
+    h = seqsolve.triangular_map(cell, x, y0, backend=BACKEND)
     solution = seqsolve.jacobi(h, np.zeros(h.shape), maxiter=2, on_failure="sequential")
     assert solution.status is Status.SEQUENTIAL
     np.testing.assert_allclose(solution.y, seqsolve.sequential(cell, x, y0).y, 1e-12, 1e-12)
@@ -83,7 +86,7 @@ def test_what_leaves_the_range_is_no_success():
         y_out[0] = 2.0 * y_prev[0] * y_prev[0]
 
     cell = element_step(squares, n_state=1)
-    h = seqsolve.triangular_map(cell, None, [[0.1], [3.0]], n_steps=30, backend="numba")
+    h = seqsolve.triangular_map(cell, None, [[0.1], [3.0]], n_steps=30, backend=BACKEND)
     for options in ({"block_size": 30}, {"block_size": 4}):
         for solver in (seqsolve.gs_jacobi, seqsolve.jacobi_gs):
             solution = solver(h, np.zeros(h.shape), on_failure="return", **options)
@@ -96,7 +99,7 @@ def test_what_leaves_the_range_is_no_success():
 def test_callbacks_see_every_sweep():
     rng = np.random.default_rng(0)
     cell = make_cell(rng)
-    h = seqsolve.triangular_map(cell, rng.standard_normal((40, 3)), np.zeros(3), backend="numba")
+    h = seqsolve.triangular_map(cell, rng.standard_normal((40, 3)), np.zeros(3), backend=BACKEND)
     seen = []
     watched = seqsolve.jacobi(h, np.zeros(h.shape), callback=lambda s: seen.append(s.iteration))
     assert len(seen) == watched.nit == seqsolve.jacobi(h, np.zeros(h.shape)).nit
@@ -106,7 +109,7 @@ def test_gradients_and_a_wider_guess():
     rng = np.random.default_rng(0)
     cell = make_cell(rng)
     x = rng.standard_normal((40, 3))
-    h = seqsolve.triangular_map(cell, x, np.zeros(3), backend="numba")
+    h = seqsolve.triangular_map(cell, x, np.zeros(3), backend=BACKEND)
     fused = seqsolve.jacobi(h, np.zeros(h.shape, "float32"))
     assert fused.y.dtype == np.float64
     exact = seqsolve.sequential(cell, x, np.zeros(3))
@@ -117,5 +120,5 @@ def test_gradients_and_a_wider_guess():
 
 
 def test_the_capability():
-    assert isinstance(seqsolve.get_backend("numba"), JacobiSweeps)
+    assert isinstance(BACKEND, JacobiSweeps)
     assert not isinstance(seqsolve.get_backend("numpy"), JacobiSweeps)

@@ -180,6 +180,22 @@ def test_residual_test_uses_the_tolerance_of_each_entry():
     assert BACKEND.residual_test(y, fy, 0.0, np.array([1, 0.01, 0.01]))[0] == [0]
 
 
+@pytest.mark.parametrize("shape", [(2, 700, 7), (2, 1, 3001), (900, 2, 5)])
+def test_residual_test_uses_the_tolerance_of_each_entry_of_wide_states(shape):
+    rng = np.random.default_rng(10)
+    atol = rng.uniform(0.1, 1, shape[2])
+    y = random(rng, shape, "float32")
+    fy = y + 0.99 * atol.astype("f4")
+    assert (BACKEND.residual_test(y, fy, 0.0, atol)[0] == shape[0]).all()
+    for _ in range(5):
+        t, k, i = (rng.integers(s) for s in shape)
+        beyond = fy.copy()
+        beyond[t, k, i] = y[t, k, i] + 1.01 * atol[i]
+        expected = np.full(shape[1], shape[0])
+        expected[k] = t
+        np.testing.assert_array_equal(BACKEND.residual_test(y, beyond, 0.0, atol)[0], expected)
+
+
 def test_zero_tolerance_passes_exact_zeros_only():
     y = np.ones((4, 1, 1), np.complex64)
     fy = y.copy()

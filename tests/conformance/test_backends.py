@@ -6,17 +6,11 @@ from functools import cache
 from importlib.metadata import entry_points
 
 import pytest
-from support.emulation import reason_not_to_emulate
+from support.backends import ON_GPU
 from support.read_only import ReadOnlyNumpy
 
 import seqsolve
 from seqsolve.testing import conformance_cases
-from seqsolve_numba import device
-
-#: Backends that compute on a GPU here: `pytest -m gpu` runs them. CuPy may be emulated.
-ON_GPU = {"cupy"} if reason_not_to_emulate() else set()
-if not (device.simulated() or device.why_not()):
-    ON_GPU.add("numba")
 
 INSTALLED = [
     pytest.param(name, marks=[pytest.mark.gpu] if name in ON_GPU else [])

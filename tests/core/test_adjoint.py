@@ -468,6 +468,16 @@ def test_gradients_grow_where_the_recurrence_is_chaotic():
     np.testing.assert_allclose(seqsolve.vjp(solution, g).y0[0], np.prod(4 - 8 * y_prev), rtol=1e-9)
 
 
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_gradients_of_no_steps_without_a_vjp(batch):
+    solution = seqsolve.sequential(lambda y, x: 0.5 * y, None, np.ones((*batch, 2)), n_steps=0)
+    bar = seqsolve.vjp(solution, np.zeros((0, *batch, 2)))
+    np.testing.assert_array_equal(bar.y0, np.zeros((*batch, 2)))
+    assert bar.adjoint.shape == (0, *batch, 2)
+    assert bar.x is None
+    assert bar.params is None
+
+
 def test_gradients_of_no_steps_have_shapes_too():
     gru = seqsolve.models.GRU.random(3, 2, dtype="float64", rng=0)
     solution = seqsolve.deer(gru, None, np.zeros((0, 3)), np.ones(2))

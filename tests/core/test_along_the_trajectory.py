@@ -99,6 +99,17 @@ def test_exponent_of_a_matrix(window):
     np.testing.assert_allclose(value, np.log(0.95), atol=2e-3)
 
 
+@pytest.mark.parametrize("n_steps", [1, 2, 16, 17, 100])
+@pytest.mark.parametrize("window", [1, 7, None])
+def test_exponent_is_the_mean_over_all_steps(n_steps, window):
+    factors = np.random.default_rng(7).uniform(0.1, 3, (n_steps, 2, 1))
+    solution = seqsolve.deer(
+        lambda y, x: x * y, lambda y, x: x + 0 * y, factors, np.zeros((2, 1)), window=window
+    )
+    expected = np.log(factors).mean(axis=(0, 2))
+    np.testing.assert_allclose(seqsolve.lyapunov_exponent(solution), expected, rtol=1e-12)
+
+
 def test_exponents_of_a_batch():
     factors = np.array([[0.2, 0.5, 1.0], [1.1, 0.0, 0.9]])
 

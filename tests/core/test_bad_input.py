@@ -130,6 +130,16 @@ ROWS = {
     "rtol a string": (deer(rtol="1e-3"), TypeError, "`rtol` must be a real number; got '1e-3'"),
     "rtol an array": (deer(rtol=np.ones(3)), TypeError, "`rtol` must be a real number"),
     "atol negative": (deer(atol=-1.0), ValueError, r"`atol` must be finite and at least 0.*-1\.0"),
+    "atol negative for one state": (
+        deer(atol=[1e-6, -1e-6, 1e-6]),
+        ValueError,
+        r"`atol` must be finite and at least 0",
+    ),
+    "atol NaN for one state": (
+        deer(atol=[1e-6, np.nan, 1e-6]),
+        ValueError,
+        "`atol` must be finite",
+    ),
     "atol infinite": (deer(atol=np.inf), ValueError, "`atol` must be finite.*inf"),
     "atol of another length": (
         deer(atol=[1e-3, 1e-3]),

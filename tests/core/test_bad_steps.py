@@ -91,6 +91,11 @@ ROWS = {
         ValueError,
         "`f` must leave its arguments as they are.*it changed `y_prev` in place",
     ),
+    "f changes a part of the state in place": (
+        deer(f=lambda y, x: np.add(y[..., :1], 1, out=y[..., :1]) + 0.5 * y),
+        ValueError,
+        "`f` must leave its arguments as they are.*it changed `y_prev` in place",
+    ),
     "f changes its input in place": (
         sequential(f=lambda y, x: np.add(x["u"], 0.5 * y, out=x["u"]), x={"u": np.ones((6, 3))}),
         ValueError,

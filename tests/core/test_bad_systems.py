@@ -131,6 +131,16 @@ ROWS = {
         ValueError,
         "`block_size` must be at least 1; got 0",
     ),
+    "block_size 0 of windows": (
+        sweeps("gs_jacobi", block_size=0),
+        ValueError,
+        "`block_size` must be at least 1; got 0",
+    ),
+    "window of blocks": (
+        sweeps("jacobi_gs", block_size=2, window=0),
+        ValueError,
+        "`window` must be at least 1; got 0",
+    ),
     "window of sweeps": (sweeps(window=-3), ValueError, "`window` must be at least 1; got -3"),
     "maxiter of sweeps": (sweeps(maxiter=0), ValueError, "`maxiter` must be at least 1; got 0"),
     "on_failure of sweeps": (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.backends import ON_GPU
 from support.steps import fixed
 
 import seqsolve
@@ -242,7 +243,7 @@ def test_bad_input(make, error, message):
         make()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", sorted({"numpy", "numba"} - ON_GPU))
 def test_what_a_branch_does_not_set_is_not_a_number(backend):
     """Whatever memory held before is never a state."""
 

@@ -295,8 +295,9 @@ def test_random_steps_are_reported(size):
         assert counted.calls < 250
 
 
-def test_residual_at_rounding_level_is_named():
-    f = lambda y, x: 1e6 + 0.5 * np.sin(y)  # noqa: E731
+@pytest.mark.parametrize("level", [1e6, -1e6])
+def test_residual_at_rounding_level_is_named(level):
+    f = lambda y, x: level + 0.5 * np.sin(y)  # noqa: E731
     solution = solve(f, [1.0], 200, jac="cs", window=200, rtol=0, atol=1e-13)
     assert solution.status is Status.MAXITER
     assert "at the level of rounding errors: raise `atol` or `rtol`" in solution.message

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.backends import ON_GPU
 from support.steps import TOLERANCE, fixed, loop, random_recurrence
 
 import seqsolve
@@ -316,7 +317,7 @@ def test_maxiter():
     assert caught.value.solution.converged_steps == 9
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", sorted({"numpy", "numba"} - ON_GPU))
 def test_the_default_is_enough_for_blocks_and_their_verification(backend):
     def step(y_prev, x, params, y_out):
         y_out[0] = x[0] * y_prev[0] * (1.0 - y_prev[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -228,6 +230,23 @@ def test_zero_matrices_forget(method, kind):
     np.testing.assert_allclose(y[10], b[10], atol=1e-15)
     later = linear_recurrence(A[11:], b[11:], b[10], method=method)
     np.testing.assert_allclose(y[11:], later, atol=1e-13)
+
+
+@pytest.mark.parametrize("lead", [(1, 1), (2000, 1)])
+@pytest.mark.parametrize("given", [False, True])
+def test_memory_is_that_of_the_result(lead, given):
+    """Matrices for all sequences are not copied for each, and `out` is written directly."""
+    rng = np.random.default_rng(11)
+    A, b = 0.1 * rng.uniform(-1, 1, (*lead, 4, 4)), rng.uniform(-1, 1, (2000, 50, 4))
+    out = np.empty_like(b) if given else None
+    linear_recurrence(A[:1], b[:1], out=None if out is None else out[:1])
+    tracemalloc.start()
+    try:
+        linear_recurrence(A, b, out=out)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (0.1 if given else 1.1) * b.nbytes
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

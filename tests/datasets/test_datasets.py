@@ -207,6 +207,49 @@ def test_an_archive_that_is_not_cora_is_refused(tmp_path):
         datasets.cora(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"labels": np.array([0, 1, 2, 0])}, "labels in .* must hold the classes 0 to 1; got"),
+        ({"labels": np.array([1, 1, 1, 1])}, "labels in .* must hold the classes 0 to 1; got"),
+        ({"adj_indices": np.array([1, 0, 3, 1])}, "adjacency in .* must be symmetric with 4"),
+        (
+            {"adj_indices": np.array([1, 0]), "adj_indptr": np.array([0, 1, 2, 2, 2])},
+            "adjacency in .* must be symmetric with 4 entries; got 2",
+        ),
+        ({"train_index": np.zeros(141, int)}, r"train_index in .* shape \(140,\); got \(141,\)"),
+        ({"val_index": np.zeros(140, int)}, r"val_index in .* shape \(500,\); got \(140,\)"),
+        ({"test_index": np.zeros(500, int)}, r"test_index in .* shape \(1000,\); got \(500,\)"),
+        ({"feat_indices": np.array([7, 0, 0, 0])}, "is not the graph Cora"),
+        ({"adj_indices": np.array([1, 0, 3, -2])}, "is not the graph Cora"),
+    ],
+)
+def test_every_part_of_cora_is_checked(change, message, tmp_path, monkeypatch):
+    """On a graph of four nodes in two pairs."""
+    for name, value in {"_N_NODES": 4, "_N_FEATURES": 2, "_N_CLASSES": 2, "_N_EDGES": 4}.items():
+        monkeypatch.setattr(graphs, name, value)
+    parts = {
+        "feat_data": np.ones(4, np.float32),
+        "feat_indices": np.array([0, 1, 0, 1]),
+        "feat_indptr": np.arange(5),
+        "adj_indices": np.array([1, 0, 3, 2]),
+        "adj_indptr": np.arange(5),
+        "labels": np.array([0, 1, 0, 1]),
+        "train_index": np.zeros(140, int),
+        "val_index": np.zeros(500, int),
+        "test_index": np.zeros(1000, int),
+    }
+    np.savez(tmp_path / "cora.npz", **{**parts, **change})
+    if message is None:
+        graph = datasets.cora(tmp_path)
+        np.testing.assert_array_equal(graph.adjacency.toarray(), np.kron(np.eye(2), 1 - np.eye(2)))
+        np.testing.assert_array_equal(graph.features.toarray(), np.tile(np.eye(2), (2, 1)))
+        return
+    with pytest.raises(datasets.DatasetError, match=message):
+        datasets.cora(tmp_path)
+
+
 @HAS_DATA
 def test_real_files():
     assert datasets.mnist().test_images.shape == (10_000, 28, 28)
@@ -232,6 +275,16 @@ def test_normalized_adjacency_keeps_single_precision():
     assert datasets.normalized_adjacency(one).dtype == np.float32
     with pytest.raises(ValueError, match=r"square matrix; got shape \(2, 3\)"):
         datasets.normalized_adjacency(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int64", "float64"])
+def test_normalized_adjacency_of_integers_is_in_double_precision(dtype):
+    a = np.array([[0, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    scale = 1 / np.sqrt(1 + a.sum(axis=1))
+    found = datasets.normalized_adjacency(a.astype(dtype))
+    assert found.dtype == np.float64
+    expected = scale[:, None] * (a + np.eye(4)) * scale
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-14)
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "bb", "c3", "it's"]), max_size=6), min_size=1))

@@ -19,9 +19,10 @@ import seqsolve
 from seqsolve_cupy import compilation, sources
 from seqsolve_cupy.element import newton
 from seqsolve_cupy.element.program import Program
+from seqsolve_cupy.plans import Tiles
 
 #: Those of the kernel itself. Without the first, a thread takes a random place in the array.
-KERNEL, BARRIERS = "element_newton", range(1, 5)
+KERNEL, BARRIERS = "element_newton", range(1, 3)
 
 
 def step(y_prev, x, params, y_out):
@@ -65,7 +66,8 @@ def differs(monkeypatch, expected):
     return False
 
 
-PLANS = (newton.Plan(4, 256), newton.Plan(4, 64))
+#: Where lanes are as many as a warp has threads, little else keeps warps together.
+PLANS = (Tiles(32, 64, reach=3), Tiles(4, 64, reach=2))
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def test_long_chaos_is_honest():
 
 @pytest.mark.parametrize("method", ["RK45", "Radau"])
 def test_a_system_of_many_states(method, monkeypatch):
-    monkeypatch.setattr("seqsolve.ivp._refine._JACOBIAN_BYTES", 2**17)
+    monkeypatch.setattr("seqsolve.ivp._rhs._JACOBIAN_BYTES", 2**17)
     n = 12
     A = (np.eye(n, k=1) - 2 * np.eye(n) + np.eye(n, k=-1)) * 20.0
     y0 = np.sin(np.linspace(0, np.pi, n)) + 0.1 * np.cos(np.arange(n))

@@ -9,7 +9,7 @@ from seqsolve import solve_ivp
 from seqsolve.ivp import METHODS, Points, RightHandSide
 from seqsolve.ivp import _implicit as implicit
 from seqsolve.ivp._implicit import ImplicitRungeKutta
-from seqsolve.ivp._stage_equations import OneJacobian, spectrum
+from seqsolve.ivp._stage_equations import OneJacobian, spectrum, stage_matrix
 
 N, M = 10, 6
 
@@ -51,7 +51,7 @@ def test_linear_systems_are_those_of_all_stages(name, dtype):
     rows = np.array([4, 1])
     found = OneJacobian(rhs, spectrum(method.A, J.dtype), J, h).solve(right, rows)
     assert found.dtype == J.dtype
-    M_all = method.matrix(rhs, np.repeat(J[rows, None], s, axis=1), h[rows])
+    M_all = stage_matrix(rhs, method.A, np.repeat(J[rows, None], s, axis=1), h[rows])
     exact = np.linalg.solve(M_all, right.reshape(2, s * N, 1)).reshape(right.shape)
     np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-11)
 

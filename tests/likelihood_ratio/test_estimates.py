@@ -13,6 +13,7 @@ import seqsolve
 from seqsolve import likelihood_ratio as lr
 from seqsolve.likelihood_ratio._columns import orthogonal_bits, sobol_words
 from seqsolve.models import GCN, MLP, RNN, Stack, layers
+from seqsolve_numba import NumbaBackend
 
 
 def one_layer(n_units, n_data=200):
@@ -28,7 +29,7 @@ def row_cosines(a, b):
 
 def mean_cosine(noise, n_units):
     model, x, target = one_layer(n_units)
-    estimate = lr.value_and_grad(model, lr.squared_error, noise, x, target, backend="numba")
+    estimate = lr.value_and_grad(model, lr.squared_error, noise, x, target, backend=NumbaBackend())
     exact = lr.backpropagate(model, lr.squared_error, x, target)
     return row_cosines(estimate.deltas[0], exact.deltas[0]).mean()
 
@@ -131,7 +132,7 @@ def test_losses_that_jump_are_trained_on():
     before = lr.zero_one(model(x), labels).mean()
     for i in range(60):
         estimate = lr.value_and_grad(
-            model, lr.zero_one, noise.iteration(i), x, labels, backend="numba"
+            model, lr.zero_one, noise.iteration(i), x, labels, backend=NumbaBackend()
         )
         params, state = optimizer.step(model.params, estimate.grads, state)
         model = model.with_params(params)

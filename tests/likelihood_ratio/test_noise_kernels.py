@@ -15,6 +15,7 @@ from support.steps import fixed
 
 import seqsolve
 from seqsolve.random import NoiseKernels, NoiseStream, add_noise, weigh_noise
+from seqsolve_numba import NumbaBackend
 
 
 def make_stream(kind, has_table, n_copies, n_data, n_units, rng):
@@ -37,7 +38,7 @@ def make_stream(kind, has_table, n_copies, n_data, n_units, rng):
     one=st.booleans(),
 )
 def test_cpu_kernels_have_the_same_bits(kind, has_table, dtype, n_copies, n_data, n_units, one):
-    backend = seqsolve.get_backend("numba")
+    backend = NumbaBackend()
     rng = np.random.default_rng(n_units)
     stream = make_stream(kind, has_table, n_copies, n_data, n_units, rng)
     copies = range(3, 3 + n_copies)
@@ -53,12 +54,12 @@ def test_cpu_kernels_have_the_same_bits(kind, has_table, dtype, n_copies, n_data
 
 
 def test_the_numba_backend_has_kernels_and_the_numpy_backend_none():
-    assert isinstance(seqsolve.get_backend("numba"), NoiseKernels)
+    assert isinstance(NumbaBackend(), NoiseKernels)
     assert not isinstance(seqsolve.get_backend("numpy"), NoiseKernels)
 
 
 def test_threads_and_strides_change_nothing(monkeypatch):
-    backend = seqsolve.get_backend("numba")
+    backend = NumbaBackend()
     stream = NoiseStream((1, 2), 3, "normal", False, None)
     z = np.random.default_rng(0).standard_normal((300, 40)).T[None, ::-1, ::2]
     w = np.random.default_rng(1).standard_normal((40, 16)).T
@@ -75,7 +76,7 @@ def test_threads_and_strides_change_nothing(monkeypatch):
 
 
 def test_kernels_run_in_many_threads_of_python_at_once():
-    backend = seqsolve.get_backend("numba")
+    backend = NumbaBackend()
     z = np.zeros((1, 8, 5000), np.float32)
 
     def draw(seed):
@@ -88,7 +89,7 @@ def test_kernels_run_in_many_threads_of_python_at_once():
 
 
 def test_no_numbers():
-    backend = seqsolve.get_backend("numba")
+    backend = NumbaBackend()
     stream = NoiseStream((1, 2), 3, "normal", False, None)
     assert backend.add_noise(np.zeros((1, 0, 4)), 1.0, stream, range(3)).shape == (3, 0, 4)
     out = np.ones((2, 3))
@@ -108,11 +109,11 @@ class Simulated(PortableBackend):
     def add_noise(self, z, sigma, stream, copies):
         self.launches += 1
         out = np.empty((len(copies), *z.shape[1:]), z.dtype)
-        noise_cuda.add_noise(z, sigma, stream, copies, out, threads=3)
+        noise_cuda.add_noise(np, z, sigma, stream, copies, out, threads=3)
         return out
     def weigh_noise(self, weights, stream, copies, out):
         self.launches += 1
-        noise_cuda.weigh_noise(weights, stream, copies, out, threads=3)
+        noise_cuda.weigh_noise(np, weights, stream, copies, out, threads=3)
 
 simulated = Simulated("simulated", np)
 for dtype, kind, name in [

@@ -24,6 +24,7 @@ from seqsolve import likelihood_ratio as lr
 from seqsolve.likelihood_ratio import _columns, _credit, _perturbation
 from seqsolve.likelihood_ratio._columns import sobol_shrinkage
 from seqsolve.models import Stack
+from seqsolve_numba import NumbaBackend
 
 KINDS = ("gaussian", "sign", "sobol", "orthogonal")
 BASELINES = ("loo", "mean", "antithetic", "clean", None)
@@ -77,7 +78,7 @@ def estimates(name, noise):
     """Return estimates of independent calls."""
     model, x, target, _ = problem(name, noise.at)
     return [
-        lr.value_and_grad(model, total, noise.iteration(i), x, target, backend="numba")
+        lr.value_and_grad(model, total, noise.iteration(i), x, target, backend=NumbaBackend())
         for i in range(CALLS)
     ]
 

@@ -96,6 +96,9 @@ def mismatches(names: dict[str, list[str] | None]) -> list[str]:
         except AttributeError:
             found.append(f"cupy.{name} does not exist")
             continue
+        except ImportError as error:  # of a library of CUDA's
+            found.append(f"cupy.{name} cannot be loaded: {error}")
+            continue
         taken = _taken(member)
         if parameters and taken is not None and name not in POSITIONAL:
             unknown = [p for p in parameters if p not in taken]

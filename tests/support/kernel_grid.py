@@ -165,7 +165,7 @@ def run_element_newton(dtype: np.dtype, n_batch: int) -> None:
     y = cupy.zeros(expected.shape, dtype=dtype)
     y[0] = cupy.asarray(expected[0].astype(dtype))
     tolerance = TOLERANCE[dtype.name]
-    plan = newton.Plan(1 if n_batch == 1 else 2, 32)
+    plan = Tiles(1 if n_batch == 1 else 2, 32, reach=2)
     with mock.patch.object(newton, "plan", return_value=plan):
         outcome = newton.newton_windows(
             program,

@@ -35,6 +35,9 @@ ARCHITECTURES = ("sm_80", "sm_90")
 #: Multiprocessors of an A100, an H100 PCIe, and an H100 SXM or H200.
 _MULTIPROCESSORS = (108, 114, 132)
 
+#: Options that CuPy compiles with: the backend's, and its own.
+OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+
 #: Bytes that a block may have: every chunk's map fits.
 _SHARED_MEMORY = 227 << 10
 
@@ -197,12 +200,21 @@ def _plans(dtype: str, n: int) -> set[Any]:
 def compile_instances(
     source: str, expressions: Iterable[str], architecture: str, step: str = ""
 ) -> dict[str, Resources]:
-    """Compile instances of one source to machine code, in one program, for an element step."""
+    """Compile instances of one source to machine code, in one program, for an element step.
+
+    With the options that CuPy compiles with, the backend's and its own.
+    """
     from cuda.core import Program, ProgramOptions
 
     from seqsolve_cupy import sources
 
-    options = ProgramOptions(std="c++17", arch=architecture, ptxas_options=["-v"])
+    options = ProgramOptions(
+        std="c++17",
+        arch=architecture,
+        ftz=True,
+        device_as_default_execution_space=True,
+        ptxas_options=["-v"],
+    )
     log = io.StringIO()
     text = sources.load(source, step) if step else sources.load(source)
     program = Program(text, "c++", options)
@@ -226,8 +238,8 @@ def ptx(source: str, expressions: Iterable[str], architecture: str) -> str:
     program = call(nvrtc.nvrtcCreateProgram, sources.load(source).encode(), b"", 0, [], [])
     for expression in expressions:
         call(nvrtc.nvrtcAddNameExpression, program, expression.encode())
-    options = [b"-std=c++17", f"-arch={architecture.replace('sm', 'compute')}".encode()]
-    call(nvrtc.nvrtcCompileProgram, program, len(options), options)
+    options = [*OPTIONS, f"-arch={architecture.replace('sm', 'compute')}"]
+    call(nvrtc.nvrtcCompileProgram, program, len(options), [o.encode() for o in options])
     text = b" " * call(nvrtc.nvrtcGetPTXSize, program)
     call(nvrtc.nvrtcGetPTX, program, text)
     return text.decode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import astuple
+from typing import Any
 
 import cupy
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from seqsolve.backend import Array, FusedOutcome
 from seqsolve_cupy.element.program import Program
 from seqsolve_cupy.element.windows import LOOK_EVERY, Window, Windows, strided, tolerances
+from seqsolve_cupy.plans import Tiles, board_sizes, reach_of
 
 __all__ = ["fits", "newton_windows"]
 
@@ -23,27 +25,17 @@ _SECTOR = 32
 #: Bytes of a run of steps that a thread holds; `steps_of_thread` of ``kernels/element_newton.cu``.
 _HELD = 256
 
-#: How many tiles back a block looks at most.
-_LONGEST_REACH = 128
-
-
-class Plan(NamedTuple):
-    """How a window lies over the device: adjacent sequences of a block, and its threads."""
-
-    lanes: int
-    threads: int
-
 
 def fits(n_state: int, width: int, itemsize: int) -> bool:
     """Return whether a thread's registers hold the map of its steps."""
     return n_state * (width + 1) <= LARGEST_MAP[itemsize]
 
 
-def plan(n_batch: int, bytes_of_state: int) -> Plan:
+def plan(n_batch: int, bytes_of_state: int) -> Tiles:
     """Return the plan for sequences of states of some bytes, side by side in memory."""
     side_by_side = max(1, _SECTOR // bytes_of_state)
     lanes = min(1 << (n_batch - 1).bit_length(), 1 << (side_by_side.bit_length() - 1))
-    return Plan(lanes, 128)
+    return Tiles(lanes, 128, reach_of(lanes))
 
 
 def newton_windows(
@@ -111,14 +103,15 @@ class _Newton(Windows):
         self._judged_by = (*tolerances(rtol, atol), program.dtype.type(scale))
         self._plan = plan(self.n_batch, y.shape[2] * y.itemsize)
         n, width = program.n_state, program.width
-        lanes, threads = self._plan
+        lanes, threads, reach = astuple(self._plan)
         length = min(8, max(1, _HELD // (n * (width + 2) * y.itemsize)))
         self._n_groups = -(-self.n_batch // lanes)
-        self._n_slots = -(-self.width // (threads // lanes * length)) * self._n_groups
-        self._flags = cupy.zeros(1 + self._n_slots, dtype="int32")
-        self._links = cupy.empty((self._n_slots, lanes, n * (width + 2) + 1), dtype="float64")
-        self._ends = cupy.empty((self._n_slots, lanes, n + 1), dtype="float64")
-        self._epoch = 0
+        self._n_tiles = -(-self.width // (threads // lanes * length))
+        n_links, n_ends = (self._n_groups * size for size in board_sizes(self._n_tiles, reach))
+        self._flags = cupy.zeros(1 + n_links + n_ends, dtype="int32")
+        self._links = cupy.empty((n_links, lanes, n * (width + 2) + 1), dtype="float64")
+        self._ends = cupy.empty((n_ends, lanes, n + 1), dtype="float64")
+        self._round = 0
 
     def solve(self, number: int, guessed: bool) -> None:
         """Iterate on a window until no sequence runs."""
@@ -138,16 +131,15 @@ class _Newton(Windows):
                 break
 
     def _iterate(self, window: Window, old: Array, new: Array, *, is_last: bool) -> None:
-        lanes, threads = self._plan
-        self._epoch += 1
+        lanes, threads, reach = astuple(self._plan)
+        self._round += 1  # the flags of the one before stay
         self.program.kernel("element_newton", f"seqsolve::element_newton<{lanes}, {threads}>")(
-            (self._n_slots,),
+            (self._n_tiles * self._n_groups,),
             (threads,),
             (
                 *(*window.given, *strided(old), *strided(new), *self._judged_by),
-                *(np.int32(is_last), np.int64(window.size)),
-                *(np.int64(self.n_batch), np.int64(self._n_groups)),
-                *(np.int32(min(threads // lanes, _LONGEST_REACH)), np.int32(self._epoch)),
+                *(np.int32(is_last), np.int64(window.size), np.int64(self.n_batch)),
+                *map(np.int32, (self._n_groups, self._n_tiles, reach, self._round)),
                 *(self.control, self._flags, self._links, self._ends),
             ),
         )

@@ -99,6 +99,8 @@ def _definition(name: str, function: FunctionType) -> Definition:
     try:
         lines, _ = inspect.findsource(function)
         found = list(_find("".join(lines), code))
+        if code.co_filename == "<string>" and not found:  # since Python 3.13, that of `python -c`
+            raise OSError("the source is that of other code with the same name")
     except (OSError, SyntaxError, IndexError):
         raise ElementStepError(
             f"`{name}` cannot be compiled: the source of {function.__qualname__} is not to be "

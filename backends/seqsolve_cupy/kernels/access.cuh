@@ -6,8 +6,6 @@
 
 namespace seqsolve {
 
-using int64 = long long;
-
 // What one load or store can move.
 struct alignas(16) Sixteen {
     unsigned word[4];

@@ -16,6 +16,11 @@ __device__ inline complex128 shuffle_up(complex128 a, int distance) {
 }
 
 template <typename W, int n>
+struct State {
+    W v[n];
+};
+
+template <typename W, int n>
 struct Affine {
     W P[n][n], q[n];
 
@@ -28,39 +33,55 @@ struct Affine {
         }
     }
 
-    // v = P v + q
-    __device__ void apply(W (&v)[n]) const {
+    // The state becomes P state + q.
+    __device__ void apply(State<W, n>& state) const {
         W next[n];
 #pragma unroll
         for (int row = 0; row < n; ++row) {
             W sum = q[row];
 #pragma unroll
-            for (int k = 0; k < n; ++k) sum = multiply_add(P[row][k], v[k], sum);
+            for (int k = 0; k < n; ++k) sum = multiply_add(P[row][k], state.v[k], sum);
             next[row] = sum;
         }
 #pragma unroll
-        for (int row = 0; row < n; ++row) v[row] = next[row];
+        for (int row = 0; row < n; ++row) state.v[row] = next[row];
     }
 
-    // Becomes this map after `earlier`.
-    __device__ void compose_after(const Affine& earlier) {
+    // Becomes `later` after this map.
+    __device__ void extend(const Affine& later) {
+        State<W, n> moved;
 #pragma unroll
-        for (int row = 0; row < n; ++row) {
-            W product[n], sum = q[row];
+        for (int k = 0; k < n; ++k) moved.v[k] = q[k];
+        later.apply(moved);
 #pragma unroll
-            for (int column = 0; column < n; ++column) {
-                W entry = P[row][0] * earlier.P[0][column];
+        for (int k = 0; k < n; ++k) q[k] = moved.v[k];
+#pragma unroll
+        for (int column = 0; column < n; ++column) {
+            W product[n];
+#pragma unroll
+            for (int row = 0; row < n; ++row) {
+                product[row] = later.P[row][0] * P[0][column];
 #pragma unroll
                 for (int k = 1; k < n; ++k)
-                    entry = multiply_add(P[row][k], earlier.P[k][column], entry);
-                product[column] = entry;
+                    product[row] = multiply_add(later.P[row][k], P[k][column], product[row]);
             }
 #pragma unroll
-            for (int k = 0; k < n; ++k) sum = multiply_add(P[row][k], earlier.q[k], sum);
-#pragma unroll
-            for (int column = 0; column < n; ++column) P[row][column] = product[column];
-            q[row] = sum;
+            for (int row = 0; row < n; ++row) P[row][column] = product[row];
         }
+    }
+
+    // Becomes this map after that of the thread `distance` before, where it `follows` that.
+    __device__ void follow(int distance, bool follows) {
+        Affine before = shuffled_up(distance);
+        if (!follows) return;
+        before.extend(*this);
+        *this = before;
+    }
+
+    // Becomes the map of the thread `distance` before; the identity, where that is `absent`.
+    __device__ void take_from(int distance, bool absent) {
+        *this = shuffled_up(distance);
+        if (absent) set_identity();
     }
 
     __device__ Affine shuffled_up(int distance) const {
@@ -77,19 +98,17 @@ struct Affine {
 
 // Whether several maps fit a thread's registers besides much else. Loops over larger ones are not
 // unrolled: the compiler would fetch ahead, and spill.
-template <typename W, int n>
-constexpr bool fits_unrolled = sizeof(Affine<W, n>) <= 64;
+template <typename Map>
+constexpr bool fits_unrolled = sizeof(Map) <= 64;
 
 // Leaves in each lane the map of all chunks of its warp up to its own. Chunks of one sequence lie
 // `stride` lanes apart.
-template <int stride, typename W, int n>
-__device__ inline void scan_warp(Affine<W, n>& map) {
+template <int stride, typename Map>
+__device__ inline void scan_warp(Map& map) {
     const int lane = threadIdx.x % warp_size;
-#pragma unroll(fits_unrolled<W, n> ? 5 : 1)
-    for (int distance = stride; distance < warp_size; distance *= 2) {
-        const Affine<W, n> earlier = map.shuffled_up(distance);
-        if (lane >= distance) map.compose_after(earlier);
-    }
+#pragma unroll(fits_unrolled<Map> ? 5 : 1)
+    for (int distance = stride; distance < warp_size; distance *= 2)
+        map.follow(distance, lane >= distance);
 }
 
 }  // namespace seqsolve

@@ -35,24 +35,6 @@ struct Control {
     }
 };
 
-__device__ inline unsigned long long to_bits(double a) {
-    union {
-        double number;
-        unsigned long long bits;
-    } both;
-    both.number = a;
-    return both.bits;
-}
-
-__device__ inline double from_bits(unsigned long long a) {
-    union {
-        unsigned long long bits;
-        double number;
-    } both;
-    both.bits = a;
-    return both.number;
-}
-
 }  // namespace seqsolve
 
 #endif

@@ -5,7 +5,7 @@
 // The chunks' ends are a bidiagonal system again; it is solved in log2(chunks) rounds, in each of
 // which every chunk absorbs the one `distance` before it. Then every chunk is stepped through from
 // its known start. A chunk belongs to n + 1 threads: one for each column of P, and one for q.
-#include "scalar.cuh"
+#include "access.cuh"
 
 namespace seqsolve {
 
@@ -13,18 +13,18 @@ namespace seqsolve {
 template <typename T, int n>
 struct Sequence {
     const T *A, *b;
-    long long A_step, A_row, A_column, b_step, b_row;
+    int64 A_step, A_row, A_column, b_step, b_row;
 
-    __device__ Wide<T> matrix(long long t, int row, int column) const {
+    __device__ Wide<T> matrix(int64 t, int row, int column) const {
         return Wide<T>(A[t * A_step + row * A_row + column * A_column]);
     }
 
-    __device__ Wide<T> right_side(long long t, int row) const {
+    __device__ Wide<T> right_side(int64 t, int row) const {
         return Wide<T>(b[t * b_step + row * b_row]);
     }
 
     // Advances a column of [P, q] by a step; only q receives b.
-    __device__ void advance(long long t, bool is_q, Wide<T> (&v)[n]) const {
+    __device__ void advance(int64 t, bool is_q, Wide<T> (&v)[n]) const {
         Wide<T> next[n];
 #pragma unroll
         for (int row = 0; row < n; ++row) {
@@ -44,28 +44,28 @@ struct Sequence {
 // writes each segment's P and q, the coefficients of the system of segments; else the states.
 template <typename T, int n, bool ends_only>
 __global__ void __launch_bounds__(256) cyclic_reduction(
-    const T* A, long long A_step, long long A_sequence, long long A_row, long long A_column,
-    const T* b, long long b_step, long long b_sequence, long long b_row,
-    T* y, long long y_step, long long y_sequence, long long y_row,
+    const T* A, int64 A_step, int64 A_sequence, int64 A_row, int64 A_column,
+    const T* b, int64 b_step, int64 b_sequence, int64 b_row,
+    T* y, int64 y_step, int64 y_sequence, int64 y_row,
     const Wide<T>* starts, int has_initial, Wide<T>* P_out, Wide<T>* q_out,
-    long long n_steps, long long n_sequences, long long segment_steps, long long chunk_steps,
+    int64 n_steps, int64 n_sequences, int64 segment_steps, int64 chunk_steps,
     int n_chunks, int lanes) {
     using W = Wide<T>;
     constexpr int columns = n + 1;
-    extern __shared__ double memory[];
+    extern __shared__ Sixteen memory[];
     W* ends = reinterpret_cast<W*>(memory);  // (n_chunks, columns, n, lanes)
 
     const int lane = threadIdx.x % lanes, column = threadIdx.x / lanes % columns;
     const int chunk = threadIdx.x / lanes / columns;
-    const long long groups = (n_sequences + lanes - 1) / lanes;
-    const long long sequence = blockIdx.x % groups * lanes + lane;
-    const long long segment = blockIdx.x / groups;
+    const int64 groups = (n_sequences + lanes - 1) / lanes;
+    const int64 sequence = blockIdx.x % groups * lanes + lane;
+    const int64 segment = blockIdx.x / groups;
     const bool in_use = chunk < n_chunks && sequence < n_sequences, is_q = column == n;
 
-    const long long segment_begin = segment * segment_steps;
-    const long long segment_end = min(segment_begin + segment_steps, n_steps);
-    const long long begin = min(segment_begin + chunk * chunk_steps, segment_end);
-    const long long end = min(begin + chunk_steps, segment_end);
+    const int64 segment_begin = segment * segment_steps;
+    const int64 segment_end = min(segment_begin + segment_steps, n_steps);
+    const int64 begin = min(segment_begin + chunk * chunk_steps, segment_end);
+    const int64 end = min(begin + chunk_steps, segment_end);
     const bool begins_sequence = segment == 0 && chunk == 0;
     const bool known_start = chunk == 0 && (segment == 0 || !ends_only);
     const bool has_start = known_start && (segment > 0 || has_initial);
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(256) cyclic_reduction(
         if (is_q && has_start && in_use) v[row] = start[row];
     }
     if (in_use && (is_q || !known_start)) {
-        long long t = begin;
+        int64 t = begin;
         if (begins_sequence && !has_initial) {
 #pragma unroll
             for (int row = 0; row < n; ++row) v[row] = system.right_side(t, row);
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(256) cyclic_reduction(
     if (!in_use) return;
     if (ends_only) {
         if (chunk < n_chunks - 1) return;
-        const long long at = segment * n_sequences + sequence;
+        const int64 at = segment * n_sequences + sequence;
 #pragma unroll
         for (int row = 0; row < n; ++row) {
             if (is_q)
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(256) cyclic_reduction(
 #pragma unroll
     for (int row = 0; row < n; ++row)
         v[row] = chunk > 0 ? element(chunk - 1, n, row) : has_start ? start[row] : W(0);
-    for (long long t = begin; t < end; ++t) {
+    for (int64 t = begin; t < end; ++t) {
         if (t == 0 && !has_initial) {
 #pragma unroll
             for (int row = 0; row < n; ++row) v[row] = system.right_side(t, row);

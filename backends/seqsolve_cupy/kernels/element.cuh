@@ -7,8 +7,6 @@
 
 namespace seqsolve {
 
-using int64 = long long;
-
 // Beside those of complex numbers, below.
 using ::cos;
 using ::cosh;
@@ -85,11 +83,6 @@ __device__ inline Number pick(const Tuple<>&, int64) {
 template <typename Number, typename First, typename... Rest>
 __device__ inline Number pick(const Tuple<First, Rest...>& tuple, int64 i) {
     return i == 0 ? Number(tuple.first) : pick<Number>(tuple.rest, i - 1);
-}
-
-template <typename Real>
-__device__ inline Real infinity() {
-    return Real(1e300 * 1e300);
 }
 
 template <typename Real>

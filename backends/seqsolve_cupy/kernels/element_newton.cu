@@ -3,11 +3,11 @@
 //
 // A tile is `lanes` adjacent sequences by the runs of a block's threads, as in narrow.cuh. Tiles
 // begin at the first step that is not solved in all of their sequences, and get the increment before
-// them from the tiles before, always looking back the same number of tiles. Iterates alternate
-// between two arrays, which agree on all steps that are solved.
+// them from the tiles before, as in look_back.cuh. Iterates alternate between two arrays, which
+// agree on all steps that are solved.
 #include "control.cuh"
 #include "increments.cuh"
-#include "narrow.cuh"
+#include "look_back.cuh"
 #include "step.cuh"
 #include "walk.cuh"
 
@@ -50,39 +50,31 @@ __global__ void __launch_bounds__(threads) element_newton(
     const Step::T* y, int64 y_step, int64 y_batch, int64 y_state,
     Step::T* z, int64 z_step, int64 z_batch, int64 z_state,
     double rtol, const double* atol, Step::T scale, int hold, int64 size, int64 n_batch,
-    int64 n_groups, int reach, int epoch, int64* control_rows, int* ticket_and_flags,
-    double* links_data, double* ends_data) {
+    int n_groups, int n_tiles, int reach, int round, int64* control_rows, int* flags,
+    double* links, double* ends) {
     using T = Step::T;
     constexpr int n = Step::n, width = Step::width, length = steps_of_thread;
     using Shape = Tile<lanes, threads>;
     using Item = Link<n, width>;
     static_assert(lanes <= warp_size && Shape::runs > 1, "lanes of a group share every warp");
     __shared__ Item totals[Shape::rows][lanes];
-    __shared__ Item past_totals[Shape::rows][lanes];
-    __shared__ Increment<n> start[lanes];
+    __shared__ Item since[lanes];
+    __shared__ Increment<n> carried[lanes];
     __shared__ Held<threads> held_steps;
     __shared__ int ticket;
 
-    if (threadIdx.x == 0) ticket = atomicAdd(ticket_and_flags, 1);
+    const Board<Item, Increment<n>, lanes> board(flags, links, ends, reach, n_groups, n_tiles, round);
+    if (threadIdx.x == 0) ticket = atomicAdd(board.ticket, 1);
     __syncthreads();
-    int* const flags = ticket_and_flags + 1;
-    Item* const links = reinterpret_cast<Item*>(links_data);
-    Increment<n>* const ends = reinterpret_cast<Increment<n>*>(ends_data);
     const Control control{control_rows, n_batch};
-    const int64 slot = ticket, tile = slot / n_groups, group = slot % n_groups;
-    const int64 k = group * lanes + Shape::lane();
+    const int64 tile = ticket / n_groups, k = ticket % n_groups * lanes + Shape::lane();
     const bool in_use = k < n_batch && control.stage(k) == running;
     const int64 first = smallest_of_lanes<lanes>(in_use ? control.base(k) : size);
     if (first + tile * Shape::runs * length >= size) return;
-    const int64 exact = in_use ? control.exact(k) : 0;
     const int64 begin = first + (tile * Shape::runs + Shape::run()) * length;
     const int64 left = in_use ? size - begin : 0;
     const int count = left < 0 ? 0 : left < length ? int(left) : length;
-    if (in_use) {
-        x += k * x_batch;
-        y += k * y_batch;
-        z += k * z_batch;
-    }
+    const int64 exact = hold ? size : in_use ? control.exact(k) : 0;  // no update can change these
     auto& mine = held_steps.items;
     const int place = threadIdx.x;
 
@@ -93,7 +85,7 @@ __global__ void __launch_bounds__(threads) element_newton(
     double peak = 0, solved_peak = 0;
     if (count > 0) {
 #pragma unroll
-        for (int i = 0; i < n; ++i) state[i] = y[begin * y_step + i * y_state];
+        for (int i = 0; i < n; ++i) state[i] = y[begin * y_step + k * y_batch + i * y_state];
     }
 #pragma unroll 1
     for (int step = 0; step < count; ++step) {
@@ -104,17 +96,17 @@ __global__ void __launch_bounds__(threads) element_newton(
         for (int i = 0; i < n; ++i) image[i] = element::not_a_number<T>();
 #pragma unroll
         for (int i = 0; i < n * width; ++i) slope[i] = element::not_a_number<T>();
-        Step::step(state, x + p * x_step, params, image);
-        Step::jac(state, x + p * x_step, params, slope);
+        Step::step(state, x + p * x_step + k * x_batch, params, image);
+        Step::jac(state, x + p * x_step + k * x_batch, params, slope);
         bool passes = true;
         double error = 0;
 #pragma unroll
         for (int i = 0; i < n; ++i) {
-            state[i] = y[(p + 1) * y_step + i * y_state];
+            state[i] = y[(p + 1) * y_step + k * y_batch + i * y_state];
             const double r = double(element::absolute(state[i] - image[i]));
             const double allowed = atol[i] + rtol * double(element::absolute(state[i]));
             passes = passes && r - r == 0 && r <= allowed;
-            const double size_of_r = r == r ? r : element::infinity<double>();
+            const double size_of_r = r == r ? r : infinity<double>();
             error = error > size_of_r ? error : size_of_r;
             difference[i] = double(image[i]) - double(state[i]);
         }
@@ -128,7 +120,7 @@ __global__ void __launch_bounds__(threads) element_newton(
             mine[step][n * width + i][place] = image[i];
             mine[step][n * width + n + i][place] = state[i];
         }
-        link.append(slope, difference, passes ? solved : hold || p < exact ? held : failed);
+        link.append(slope, difference, passes ? solved : p < exact ? held : failed);
         peak = peak > error ? peak : error;
         if (passes && own_front == length) solved_peak = solved_peak > error ? solved_peak : error;
         if (!passes && own_front == length) own_front = step;
@@ -137,51 +129,12 @@ __global__ void __launch_bounds__(threads) element_newton(
     keep_largest<lanes>(control.left(in_use ? k : 0), failing, in_use);
     keep_largest<lanes>(control.peak(in_use ? k : 0), to_bits(peak), in_use);
 
-    scan_links<Shape>(link, totals);
+    scan_runs<Shape>(link, totals);
     __syncthreads();
-    const bool speaks = Shape::run() == 0;
-    if (speaks) {
-        Item whole = totals[0][Shape::lane()];
-        for (int row = 1; row < Shape::rows; ++row) whole.extend(totals[row][Shape::lane()]);
-        links[slot * lanes + Shape::lane()] = whole;
-        __threadfence();
-    }
+    const Seat seat{ticket / n_groups, n_tiles, ticket % n_groups, n_groups};
+    look_back(board, seat, [] { return Increment<n>{}; }, totals, since, carried);
     __syncthreads();
-    if (threadIdx.x == 0) store_release(flags + slot, 2 * epoch + 1);
-
-    // Run j of the threads takes the j-th of the tiles looked back on.
-    Item past;
-    past.set_identity();
-    const int64 behind = tile - reach + 1 + Shape::run();
-    if (behind >= 0 && behind < tile) {
-        const int64 other = behind * n_groups + group;
-        wait_for(flags + other, 2 * epoch + 1);
-        past = links[other * lanes + Shape::lane()];
-    }
-    scan_links<Shape>(past, past_totals);
-    __syncthreads();
-    Increment<n> change;
-    if (speaks) {
-        if (tile >= reach) {
-            const int64 other = (tile - reach) * n_groups + group;
-            wait_for(flags + other, 2 * epoch + 2);
-            change = ends[other * lanes + Shape::lane()];
-        } else {
-#pragma unroll
-            for (int i = 0; i < n; ++i) change.v[i] = 0;
-            change.progress = solved;
-        }
-        for (int row = 0; row < Shape::rows; ++row) past_totals[row][Shape::lane()].apply(change);
-        start[Shape::lane()] = change;
-        for (int row = 0; row < Shape::rows; ++row) totals[row][Shape::lane()].apply(change);
-        ends[slot * lanes + Shape::lane()] = change;
-        __threadfence();
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) store_release(flags + slot, 2 * epoch + 2);
-    change = start[Shape::lane()];
-    for (int row = 0; row < Shape::row(); ++row) totals[row][Shape::lane()].apply(change);
-    link.apply(change);
+    Increment<n> change = state_before<Shape>(board, seat, link, totals, since, carried);
 
     const bool nothing_failed = change.progress == solved;
     keep_largest<lanes>(control.solved_peak(in_use ? k : 0),
@@ -201,7 +154,7 @@ __global__ void __launch_bounds__(threads) element_newton(
             none[i] = 0;
         }
         const bool fails_first = nothing_failed && step == own_front;
-        if (fails_first) change.progress = hold || p < exact ? held : failed;
+        if (fails_first) change.progress = p < exact ? held : failed;
         if (change.progress == failed) {
             double moved[n];
 #pragma unroll
@@ -214,7 +167,7 @@ __global__ void __launch_bounds__(threads) element_newton(
             }
         }
 #pragma unroll
-        for (int i = 0; i < n; ++i) z[(p + 1) * z_step + i * z_state] = next[i];
+        for (int i = 0; i < n; ++i) z[(p + 1) * z_step + k * z_batch + i * z_state] = next[i];
     }
 }
 

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(threads) element_sweep(
                 const double change = double(element::absolute(image[i] - old));
                 const double allowed = atol[i] + rtol * double(element::absolute(old));
                 passes = passes && change - change == 0 && change <= allowed;
-                const double known = change == change ? change : element::infinity<double>();
+                const double known = change == change ? change : infinity<double>();
                 peak = peak > known ? peak : known;
                 z[(p + 1) * z_step + i * z_state] = state[i] = image[i];
             }

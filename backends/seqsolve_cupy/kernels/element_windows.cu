@@ -74,6 +74,7 @@ __global__ void __launch_bounds__(threads) element_settle_sweep(
     z += k * z_batch;
     const bool is_verifying = block_size == 1 || control.is_verifying(k);
     const int64 stride = is_verifying ? 1 : block_size, first = control.base(k);
+    int64 n_unverified = control.n_unverified(k);
     const int64 front = size - int64(*control.left(k));
     int64 exact = first + ((front - first) / stride + 1) * stride;
     exact = exact < size ? exact : size;
@@ -98,7 +99,6 @@ __global__ void __launch_bounds__(threads) element_settle_sweep(
     __syncthreads();
     bool is_finite = n_bad_left == 0, verifies = is_verifying;
     int64 next = is_finite ? exact : size - int64(n_bad_left);
-    int64 n_unverified = control.n_unverified(k);
     if (!is_verifying && exact > first + stride && size - first - stride > n_unverified)
         n_unverified = size - first - stride;
     const int64 unverified = size - n_unverified;

@@ -155,18 +155,6 @@ struct Link {
     }
 };
 
-// Scans the threads' links within warps. Each becomes that of the runs before it in its warp; the
-// warps' totals go to shared memory. `Shape` says how threads share a tile.
-template <typename Shape, typename Item, int lanes>
-__device__ inline void scan_links(Item& link, Item (&totals)[Shape::rows][lanes]) {
-    const int place = threadIdx.x % warp_size;
-#pragma unroll
-    for (int distance = lanes; distance < warp_size; distance *= 2)
-        link.follow(distance, place >= distance);
-    if (Shape::is_last_of_warp()) totals[Shape::row()][Shape::lane()] = link;
-    link.take_from(lanes, Shape::is_first_of_warp());
-}
-
 }  // namespace seqsolve
 
 #endif

@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(threads, blocks_of_tiles<T, n, threads>) linea
                          {y0, 0, y0_outer, y0_inner, y0_row},
                          {y, y_step, y_outer, y_inner, y_row},
                          has_initial != 0};
-    const auto board = board_of<n, lanes>(flags, maps, states, reach, n_columns, n_tiles);
+    const AffineBoard<Wide<T>, n, lanes> board(flags, maps, states, reach, n_columns, n_tiles, 1);
     narrow_tiles<Linear<T>, n, lanes, threads>(task, board, n_steps, n_lanes, n_inner, n_columns,
                                                n_tiles);
 }

@@ -30,16 +30,14 @@ struct Tile {
 
 // Scans the threads' maps within warps. Each map becomes that of the runs before it in its warp;
 // the warps' totals go to shared memory.
-template <typename Shape, typename W, int n, int lanes>
-__device__ inline void scan_runs(Affine<W, n>& map, Affine<W, n> (&totals)[Shape::rows][lanes]) {
+template <typename Shape, typename Map, int lanes>
+__device__ inline void scan_runs(Map& map, Map (&totals)[Shape::rows][lanes]) {
     scan_warp<Shape::lanes_of_warp>(map);
     if (Shape::is_last_of_warp()) totals[Shape::row()][Shape::lane()] = map;
-    if constexpr (Shape::lanes_of_warp < warp_size) {
-        map = map.shuffled_up(Shape::lanes_of_warp);
-        if (Shape::is_first_of_warp()) map.set_identity();
-    } else {
+    if constexpr (Shape::lanes_of_warp < warp_size)
+        map.take_from(Shape::lanes_of_warp, Shape::is_first_of_warp());
+    else
         map.set_identity();
-    }
 }
 
 }  // namespace seqsolve

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(threads, blocks_of_tiles<T, n, threads>) newto
     const Newton<T> task{{A, A_step, A_outer, A_inner, A_row, A_column},
                          {f, f_step, f_outer, f_inner, f_row},
                          {y, y_step, y_outer, y_inner, y_row}};
-    const auto board = board_of<n, lanes>(flags, maps, states, reach, n_columns, n_tiles);
+    const AffineBoard<Wide<T>, n, lanes> board(flags, maps, states, reach, n_columns, n_tiles, 1);
     narrow_tiles<Newton<T>, n, lanes, threads>(task, board, n_steps, n_lanes, n_inner, n_columns,
                                                n_tiles);
 }

@@ -32,15 +32,6 @@ __device__ inline unsigned long long shuffle_xor(unsigned long long a, int dista
     return __shfl_xor_sync(full_warp, a, distance);
 }
 
-__device__ inline unsigned long long bits_of(double a) {
-    union {
-        double number;
-        unsigned long long bits;
-    } both;
-    both.number = a;
-    return both.bits;
-}
-
 // `left` and `largest` have an item for each sequence, zero before: the number of steps from the
 // first failing one on, and the bits of the largest residual, which order like the residuals.
 template <typename T, int lanes, int threads>
@@ -74,10 +65,10 @@ __global__ void __launch_bounds__(threads) residual_test(
             double residual = double(magnitude(ys[j] - fs[j]));
             const bool passes = residual - residual == 0 &&
                                 residual <= absolute + rtol * double(magnitude(ys[j]));
-            if (residual != residual) residual = 1e300 * 1e300;
+            if (residual != residual) residual = infinity<double>();
             const unsigned long long from_here = passes ? 0 : n_steps - (t + j * stride);
             own_left = own_left > from_here ? own_left : from_here;
-            own_largest = own_largest > bits_of(residual) ? own_largest : bits_of(residual);
+            own_largest = own_largest > to_bits(residual) ? own_largest : to_bits(residual);
         }
     }
 #pragma unroll

@@ -4,6 +4,8 @@
 
 namespace seqsolve {
 
+using int64 = long long;
+
 // Aligned like CUDA's float2 and double2, so that one load fetches both parts.
 template <typename Real>
 struct alignas(2 * sizeof(Real)) Complex {
@@ -59,6 +61,30 @@ struct Widened<Complex<Real>> {
 // float64 for real numbers, complex128 for complex ones.
 template <typename T>
 using Wide = typename Widened<T>::type;
+
+// Those of numbers that are not negative order like the numbers.
+__device__ inline unsigned long long to_bits(double a) {
+    union {
+        double number;
+        unsigned long long bits;
+    } both;
+    both.number = a;
+    return both.bits;
+}
+
+__device__ inline double from_bits(unsigned long long a) {
+    union {
+        unsigned long long bits;
+        double number;
+    } both;
+    both.bits = a;
+    return both.number;
+}
+
+template <typename Real>
+__device__ inline Real infinity() {
+    return Real(from_bits(0x7ff0000000000000ull));
+}
 
 }  // namespace seqsolve
 

@@ -156,7 +156,7 @@ struct Stage {
         for (int which = 0; which < n_vectors; ++which) own[which] = vectors(which).own();
         if (count == length) {
             constexpr int group = int(OfVectors::group);
-#pragma unroll(fits_unrolled<Wide<T>, n> ? length / group : 1)
+#pragma unroll(fits_unrolled<Affine<Wide<T>, n>> ? length / group : 1)
             for (int first = 0; first < length; first += group) {
                 T A[group * n * n], items[n_vectors][group * n];
                 read_packs(matrices().own() + first * n * n, A);

@@ -14,7 +14,6 @@
 #define SEQSOLVE_TILES_CUH
 
 #include "look_back.cuh"
-#include "narrow.cuh"
 #include "staging.cuh"
 
 namespace seqsolve {
@@ -22,7 +21,7 @@ namespace seqsolve {
 // Blocks that a multiprocessor has at least: what shared memory leaves room for. Without it the
 // compiler spills to make room for more.
 template <typename T, int n, int threads>
-constexpr int blocks_of_tiles = (fits_unrolled<Wide<T>, n> ? 384 : 256) / threads;
+constexpr int blocks_of_tiles = (fits_unrolled<Affine<Wide<T>, n>> ? 384 : 256) / threads;
 
 // A block's part of the work: the tile at a place in the order of tiles.
 template <typename Task, int lanes, int threads, int length>
@@ -42,9 +41,12 @@ struct Share {
     }
 };
 
+template <typename W, int n, int lanes>
+using AffineBoard = Board<Affine<W, n>, State<W, n>, lanes>;
+
 template <typename Task, int n, int lanes, int threads>
 __device__ inline void narrow_tiles(const Task& all,
-                                    const Board<typename Task::W, n, lanes>& board,
+                                    const AffineBoard<typename Task::W, n, lanes>& board,
                                     int64 n_steps, int64 n_lanes, int64 n_inner,
                                     unsigned n_columns, unsigned n_tiles) {
     using T = typename Task::T;
@@ -103,27 +105,27 @@ __device__ inline void narrow_tiles(const Task& all,
                     step.P[row][j] = starts && k == 0 ? W(0.0) : W(item.A[row * n + j]);
                 step.q[row] = Task::right_side(item.rows[row]);
             }
-            if (k > 0) step.compose_after(map);
-            map = step;
+            if (k > 0)
+                map.extend(step);
+            else
+                map = step;
         });
         scan_runs<Shape>(map, totals);
         __syncthreads();
-        look_back(board, own.seat, own.task, own.in_use, totals, since, carried);
+        look_back(
+            board, own.seat,
+            [&] {
+                State<W, n> state;
+#pragma unroll
+                for (int row = 0; row < n; ++row)
+                    state.v[row] = own.in_use ? own.task.initial(row) : W(0.0);
+                return state;
+            },
+            totals, since, carried);
         __syncthreads();
 
         if (threadIdx.x == 0) drawn = atomicAdd(board.ticket, 1);
-        State<W, n> state = carried[Shape::lane()];
-        since[Shape::lane()].apply(state.v);
-        const int64 stretch_tiles = int64(board.reach) * board.reach;
-        if (own.seat.tile % stretch_tiles == stretch_tiles - 1 && own.seat.is_followed() &&
-            threadIdx.x < warp_size) {
-            State<W, n> after = state;
-            for (int row = 0; row < Shape::rows; ++row) totals[row][Shape::lane()].apply(after.v);
-            board.states.tell(own.seat.place(own.seat.tile / stretch_tiles), Shape::lane(),
-                              int(threadIdx.x) < lanes, after);
-        }
-        for (int row = 0; row < Shape::row(); ++row) totals[row][Shape::lane()].apply(state.v);
-        map.apply(state.v);
+        State<W, n> state = state_before<Shape>(board, own.seat, map, totals, since, carried);
         steps.template each_step<true>(count, [&](int k, typename Buffer::Step& item) {
             W after[n];
 #pragma unroll

@@ -105,7 +105,7 @@ __device__ inline void wide_map(const Task& all, typename Task::W* P, typename T
                                 int64 chunk_steps, int64 n_batch) {
     using W = typename Task::W;
     constexpr int columns = n + 1, parts = parts_of<n>;
-    extern __shared__ unsigned char memory[];
+    extern __shared__ Sixteen memory[];
     W* matrix = reinterpret_cast<W*>(memory);
     W* next = matrix + n * n;
 

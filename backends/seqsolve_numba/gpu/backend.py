@@ -87,10 +87,11 @@ class CudaBackend(PortableBackend):
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """Return each sequence's first failing step and largest residual, reduced on the device."""
         real = np.finfo(str(y.dtype)).dtype.name
-        first, largest = _kernels().linear.residual_test(
+        found = _kernels().linear.residual_test(
             self.xp, y, fy.astype(y.dtype, copy=False), rtol, self.asarray(atol, dtype=real)
         )
-        return self.to_numpy(first).astype(np.intp), self.to_numpy(largest)
+        first, largest = self.to_numpy(found)
+        return first.astype(np.intp), largest.view(np.float64)
 
     def newton_update(self, A: Array, fy: Array, y: Array, *, method: str) -> None:
         """Advance the iterate in place."""
@@ -183,13 +184,13 @@ class CudaBackend(PortableBackend):
         """Return ``z + sigma * eps``, generated on the device."""
         noisy = self.xp.empty((len(copies), *z.shape[1:]), dtype=z.dtype)
         noise, threads = _kernels().noise_cuda, _kernels().launch.BLOCK
-        noise.add_noise(z, sigma, stream, copies, noisy, threads=threads)
+        noise.add_noise(self.xp, z, sigma, stream, copies, noisy, threads=threads)
         return noisy
 
     def weigh_noise(self, weights: Array, stream: NoiseStream, copies: range, out: Array) -> None:
         """Add ``sum_k weights[k] * eps[k]`` to `out`, generated on the device."""
         noise, threads = _kernels().noise_cuda, _kernels().launch.BLOCK
-        noise.weigh_noise(weights, stream, copies, out, threads=threads)
+        noise.weigh_noise(self.xp, weights, stream, copies, out, threads=threads)
 
     def _run(self, solve: Any, step: Any, x: Array | None, y: Array, **options: Any) -> Any:
         """Call a host function with the step as a program, its input and its parameters."""
@@ -198,7 +199,7 @@ class CudaBackend(PortableBackend):
             x = x.astype(dtype, copy=False)
             x = self.xp.broadcast_to(x, (x.shape[0], y.shape[1], *x.shape[2:]))
         params = tuple(p if p.ndim else self.to_numpy(p)[()] for p in step.params.values())
-        program = self._programs.get(step, x, y)
+        program = self._programs.get(step, x, y, self.to_numpy)
         with _kernels().explained(step, x, y):
             return solve(program, y if x is None else x, params, y, **options)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any
 
 import numpy as np
 from numba.core.errors import NumbaError
 
 from seqsolve.step import ElementStepError
+from seqsolve_numba.diagnosis import check_indices, unsupported
 from seqsolve_numba.gpu import launch
+from seqsolve_numba.latest import Latest
 from seqsolve_numba.specialization import Shapes, Specialization
-from seqsolve_numba.translate import Translator, unsupported
+from seqsolve_numba.translate import Translator
 
 try:
     from numba.cuda.core.errors import NumbaError as CudaNumbaError
@@ -38,7 +38,7 @@ class Program:
     """
 
     def __init__(self, step: Any, dtype: np.dtype[Any], item_ndim: int | None) -> None:
-        translate = Translator(np.finfo(dtype).dtype, launch.device_function)
+        self._translator = translate = Translator(np.finfo(dtype).dtype, launch.device_function)
         self.number = dtype.type
         self.n_state: int = step.n_state
         self.jac_shape: tuple[int, ...] = step.jac_shape
@@ -46,6 +46,11 @@ class Program:
         self.jac: Any = None if step.jac_function is None else translate(step.jac_function)
         self.argument = launch.view_function(_argument if item_ndim is not None else _nothing)
         self._kernels: dict[str, Any] = {}
+
+    @property
+    def current(self) -> bool:
+        """Whether the step's functions are what they were when they were translated."""
+        return self._translator.current
 
     @property
     def width(self) -> int:
@@ -60,30 +65,24 @@ class Program:
 
 
 class Programs:
-    """The programs used last.
+    """The programs used last."""
 
-    Parameters
-    ----------
-    maximum : int
-        How many to keep.
-    """
+    def __init__(self) -> None:
+        self._latest: Latest[Program] = Latest()
 
-    def __init__(self, maximum: int = 256) -> None:
-        self._maximum = maximum
-        self._lock = RLock()
-        self._kept: OrderedDict[Any, Program] = OrderedDict()
-
-    def get(self, step: Any, x: Array | None, y: Array) -> Program:
-        """Return the program of a step for a call."""
+    def get(self, step: Any, x: Array | None, y: Array, to_numpy: Callable[..., Any]) -> Program:
+        """Return the program of a step for a call; ``to_numpy(array)`` is in host memory."""
         item_ndim = None if x is None else x.ndim - 2
+
+        def make() -> Program:
+            if y.size and (x is None or x.size):
+                params = tuple(p if p.ndim else p[()] for p in map(to_numpy, step.params.values()))
+                item = None if x is None else to_numpy(x[0, 0])
+                check_indices(step, to_numpy(y[0, 0]), item, params)
+            return Program(step, y.dtype, item_ndim)
+
         key = (step.function, step.jac_function, step.n_state, step.jac_shape, y.dtype, item_ndim)
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = Program(step, y.dtype, item_ndim)
-                if len(self._kept) > self._maximum:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        return self._latest.get(key, make)
 
 
 def _argument(x: Any, t: int, k: int) -> Any:

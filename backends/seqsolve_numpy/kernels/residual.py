@@ -83,8 +83,7 @@ def _kernel(number: type[np.floating[Any]], index: type[np.signedinteger[Any]]) 
                     if not error <= peak[lane]:
                         peak[lane] = error if error < np.inf else np.inf
             for lane in range(size):
-                if fails[lane] < n_rows:
-                    first[k] = min(first[k], fails[lane] * fold + step)
+                first[k] = min(first[k], fails[lane] * fold + step)
                 largest[k] = max(largest[k], peak[lane])
                 i += 1
                 if i == n_state:

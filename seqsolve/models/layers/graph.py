@@ -82,9 +82,9 @@ class GraphConv(Affine):
         return (self.adjacency != 0).astype(self.adjacency.dtype), None
 
     def flops(self, data_shape: tuple[int, ...]) -> tuple[int, int]:
-        """Return two for each weight and node, and for each edge and input."""
-        n_edges = getattr(self.adjacency, "nnz", self.adjacency.shape[0] ** 2)
-        return 2 * data_shape[0] * self.weight.size + 2 * int(n_edges) * data_shape[1], 0
+        """Return two for each weight and node, and for each edge and input, or output if fewer."""
+        n_edges = int(getattr(self.adjacency, "nnz", self.adjacency.shape[0] ** 2))
+        return 2 * (data_shape[0] * self.weight.size + n_edges * min(self.weight.shape)), 0
 
     def gradients(self, tape: Tape, delta: Array) -> dict[str, Array]:
         """Return ``(A.T delta).T X`` and the sum of ``delta``."""

@@ -41,10 +41,10 @@ FUNCTIONS = _names(
     inner isclose isfinite isinf isnan ix_ kron less less_equal linspace log log10 log1p log2
     logaddexp logical_and logical_not logical_or logical_xor matmul max maximum mean meshgrid
     min minimum mod multiply nan_to_num nanmax nanmin negative nonzero not_equal ones ones_like
-    outer pad power prod reciprocal remainder repeat result_type rint roll round searchsorted
-    sign signbit sin sinh sort split sqrt square stack std subtract sum take take_along_axis tan
-    tanh tensordot tile trace tril triu true_divide trunc unique var vdot vstack where zeros
-    zeros_like
+    outer pad partition power prod reciprocal remainder repeat result_type rint roll round
+    searchsorted sign signbit sin sinh sort split sqrt square stack std subtract sum take
+    take_along_axis tan tanh tensordot tile trace tril triu true_divide trunc unique var vdot
+    vstack where zeros zeros_like
     """
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from loopback import linalg as linalg
 from loopback._array import Array, unwrap, wrap
 
 __version__ = "1.0"
@@ -76,6 +77,7 @@ _FUNCTIONS = {
     "negative",
     "ones",
     "ones_like",
+    "partition",
     "power",
     "prod",
     "ravel",

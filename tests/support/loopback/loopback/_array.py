@@ -70,8 +70,9 @@ class Array:
         return out[0]
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        own = getattr(sys.modules["loopback"], func.__name__, None)
-        if own is None or getattr(np, func.__name__, None) is not func:
+        space = "loopback.linalg" if func.__module__ == "numpy.linalg" else "loopback"
+        own = getattr(sys.modules[space], func.__name__, None)
+        if own is None:
             return NotImplemented
         return own(*args, **kwargs)
 
