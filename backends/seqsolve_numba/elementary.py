@@ -190,15 +190,20 @@ def _constants(x: Value) -> _Constants:
     return _CONSTANTS[x.format]
 
 
-def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
+def _polynomial(x: Value, coefficients: Sequence[Any]) -> Value:
     """Return the polynomial in `x`, as a tree (Estrin): products wait for few others."""
-    terms: list[Any] = list(coefficients)
+    terms = list(coefficients)
     while len(terms) > 1:
-        pairs = [x * high + low for low, high in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + terms[len(terms) & ~1 :]
+        terms = _pairs(x, terms)
         x = x * x
     result: Value = terms[0]
     return result
+
+
+def _pairs(x: Value, terms: Sequence[Any]) -> list[Any]:
+    """Return the coefficients of the same polynomial in powers of ``x * x``."""
+    pairs = [x * high + low for low, high in zip(terms[::2], terms[1::2], strict=False)]
+    return [*pairs, *terms[len(terms) & ~1 :]]
 
 
 def _reduced(x: Value) -> tuple[Value, Value]:
@@ -222,18 +227,23 @@ def _power(shifted: Value, one: int | Value | None = None) -> Value:
 
 
 def _exp_of(shifted: Value, r: Value) -> Value:
-    """Return ``2**k exp(r)``, in two factors: one could overflow or be rounded twice."""
+    """Return ``2**k exp(r)``, in two factors: one could overflow or be rounded twice.
+
+    Here ``exp(r) - 1`` is a single tree: sooner there than `_expm1`, and rounded once more.
+    """
     form = shifted.format
     half = shifted.bits >> 1
     rest = shifted.bits - half
     first, second = (((k << form.mantissa) + form.bits(1.0)).number for k in (half, rest))
-    return (_expm1(r) + 1.0) * first * second
+    less_one = _polynomial(r * r, [r, *_pairs(r, _constants(r).expm1)])
+    return (less_one * first + first) * second
 
 
 def _in_exp_range(x: Value, y: Value) -> Value:
     """Return `y`, or what an exponential is where it overflows or vanishes."""
     low, high = _constants(x).exp_range
-    return (x < low).choose(0.0, (x > high).choose(math.inf, y))
+    edge = (x < low).choose(x.constant(0.0), math.inf)
+    return ((x < low) | (x > high)).choose(edge, y)
 
 
 def _grown(x: Value, less: float) -> tuple[Value, Value]:
@@ -289,7 +299,8 @@ def _log1p_times(f: Value, c: tuple[float, float]) -> tuple[Value, Value]:
 def _in_log_domain(x: Value, y: Value) -> Value:
     """Return `y`, or what a logarithm is of zero, infinity, negative numbers and NaN."""
     edge = x.is_zero().choose(x.constant(-math.inf), math.nan)
-    return (x > 0.0).choose((x < math.inf).choose(y, math.inf), edge)
+    edge = (x > 0.0).choose(math.inf, edge)
+    return ((x > 0.0) & (x < math.inf)).choose(y, edge)
 
 
 def _size(x: Value) -> Value:
