@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 NDArray: TypeAlias = npt.NDArray[Any]
 
 #: States at least, and diagonals at most, as a part of them, with which bands pay.
-_FEWEST, _WIDEST = 20, 0.25
+_FEWEST, _WIDEST = 16, 0.5
 
 
 class Bands:

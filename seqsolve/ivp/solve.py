@@ -114,11 +114,14 @@ or Method
     jac : callable, array_like or None
         ``jac(t, y)``, the derivatives of `fun` with respect to `y`, of shape
         ``(n, n)``, or with a last axis for many points; or a constant matrix.
-        By default forward differences.
+        Matrices of `scipy.sparse` too, one point at a time. By default forward
+        differences.
     jac_sparsity : array_like or sparse matrix, shape (n, n), optional
         Nonzero where the Jacobian may be. Then differences displace many
         states together: for a banded Jacobian as many evaluations as it has
-        diagonals, however large `n` is.
+        diagonals, however large `n` is. Implicit methods solve banded linear
+        systems where that pays; the states may be in any order. A callable
+        `jac` must vanish where it is zero.
     first_step : float, optional
         The first step to try for the crude trajectory.
     max_step : float
