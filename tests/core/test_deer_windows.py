@@ -85,3 +85,18 @@ def test_steps_that_are_solved_are_not_evaluated_again(batch):
     of_all = solution.nit * n_steps * max(1, y0.size)
     assert f.points < 0.65 * of_all
     assert jac.points < 0.65 * of_all
+
+
+@pytest.mark.parametrize("n_jacobian", [8, 64])
+@pytest.mark.parametrize("n_batch", [0, 1, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("n_steps", [1, 100, 10**9])
+def test_portable_windows_are_a_few_megabytes(n_jacobian, n_batch, dtype, n_steps):
+    """Of Jacobians and eight arrays of states; 16 steps at least, if more than there are."""
+    window = PortableBackend("portable", np).default_window(
+        n_steps=n_steps, n_batch=n_batch, n_state=8, n_jacobian=n_jacobian, dtype=dtype
+    )
+    size = n_batch * (n_jacobian + 8 * 8) * np.dtype(dtype).itemsize
+    assert 16 <= window <= max(16, n_steps)
+    assert window == 16 or window * size <= 2**24
+    assert window >= n_steps or (window + 1) * max(size, 1) > 2**24

@@ -186,6 +186,8 @@ def test_failing_sequences_leave_the_others_alone(window):
     assert solution.residual[0] == np.inf
     assert (solution.residual[2:] < 1e-12).all()
     assert "(sequence 0)" in solution.message
+    n_failed = int((solution.converged_steps < 200).sum())
+    assert f"not solved in {n_failed} of 4 sequences" in solution.message
 
 
 def test_stepping_finishes_only_what_failed():
@@ -203,6 +205,21 @@ def test_stepping_finishes_only_what_failed():
     assert solution.status is Status.SEQUENTIAL
     np.testing.assert_array_equal(solution.y[:, 0], loop(f, x, y0)[:, 0])
     np.testing.assert_allclose(solution.y[:, 1], loop(f, x, y0)[:, 1], atol=1e-12)
+
+
+def test_residuals_are_those_of_each_sequence_where_one_is_finished_by_stepping():
+    gains = np.array([[0.9], [4.0], [0.5]])
+    x = np.broadcast_to(gains, (200, 3, 1))
+    y0 = np.full((3, 1), 0.3)
+    f = lambda y, x: x * y * (1 - y)  # noqa: E731
+    solution = seqsolve.deer(
+        f, lambda y, x: 0.8 * x * (1 - 2 * y), x, y0, window=200, maxiter=40,
+        rtol=0, atol=1e-4, on_failure="sequential",
+    )  # fmt: skip
+    assert solution.status is Status.SEQUENTIAL
+    exact = residual(f, x, y0, solution.y).max(axis=(0, -1))
+    assert len(set(exact)) == 3
+    np.testing.assert_allclose(solution.residual, exact, rtol=1e-9)
 
 
 # The four behaviours

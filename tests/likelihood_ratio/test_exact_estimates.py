@@ -89,3 +89,17 @@ def test_how_many_copies_are_evaluated_together(at, most, monkeypatch):
     noise = lr.Noise(0.1, 15, at=at, order="all")
     lr.value_and_grad(model, loss, noise, rng.standard_normal((5, 3)), np.zeros((5, 3)))
     assert seen == {1, most, 15 % most or most}
+
+
+@pytest.mark.parametrize(("order", "calls"), [("all", 2), ("layer", 4)])
+def test_how_often_the_loss_is_evaluated(order, calls):
+    """Without noise, and then for all layers together, or for each of the three."""
+    model = Stack([layers.Linear(np.eye(2))] * 3)
+    seen = []
+
+    def loss(output, target):
+        seen.append(output.shape[0])
+        return lr.squared_error(output, target)
+
+    lr.value_and_grad(model, loss, lr.Noise(0.1, 4, order=order), np.ones((5, 2)), np.zeros(2))
+    assert seen == [1] + [4] * (calls - 1)
