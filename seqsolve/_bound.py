@@ -9,6 +9,7 @@ import numpy as np
 
 from seqsolve import _checks
 from seqsolve import jacobian as jacobians
+from seqsolve._protocol import offers
 from seqsolve.backend import Array, BindsElementSteps
 from seqsolve.element import ElementStep
 from seqsolve.jacobian import Hutchinson, Structure
@@ -143,7 +144,7 @@ class BoundProblem:
 def _bound_step(problem: Problem, x: Tree) -> BoundStep | None:
     """Return the step with its input fixed, where the backend or the step itself does that."""
     step, backend = problem.step, problem.backend
-    if isinstance(step, ElementStep) and isinstance(backend, BindsElementSteps):
+    if isinstance(step, ElementStep) and offers(backend, BindsElementSteps):
         return backend.bind_step(step, x)
     bound: BoundStep | None = step.bind(x) if problem.binds else None
     return bound

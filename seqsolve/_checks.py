@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsolve import _registry
+from seqsolve._protocol import offers
 from seqsolve._tree import leaves
 from seqsolve.backend import Array, Backend, get_backend
 
@@ -186,8 +187,10 @@ def tolerances(
     precision = real_dtype(dtype)
     default = {"float32": 1e-6, "float64": 1e-12}[precision]
     relative = default if rtol is None else real("rtol", rtol, 0.0)
+    if atol is None:
+        return relative, np.full(n_state, default, dtype=precision)
     try:
-        absolute = np.asarray(default if atol is None else atol)
+        absolute = np.asarray(atol)
         absolute = absolute.astype(float, casting="same_kind")
     except (TypeError, ValueError):
         raise TypeError(
@@ -207,7 +210,7 @@ def choose_backend(backend: Any, **trees: Any) -> Backend:
     if isinstance(backend, str):
         return get_backend(backend)
     if backend is not None:
-        if isinstance(backend, Backend):
+        if offers(backend, Backend):
             return backend
         raise TypeError(f"`backend` must be a backend's name or None; got {backend!r}.")
     homes: dict[str, str] = {}

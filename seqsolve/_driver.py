@@ -29,7 +29,7 @@ class WindowOutcome:
     Parameters
     ----------
     y : array, shape (steps, sequences, n_state)
-        The last iterate.
+        The last iterate, in memory of its own.
     converged : ndarray of int, shape (sequences,)
         Length of the prefix that meets the tolerance.
     residual : ndarray, shape (sequences,)
@@ -103,12 +103,13 @@ def drive(
     MemoryError
         A window does not fit in memory; the message says which might.
     """
-    backend = problem.backend
     run = _Run(problem, on_failure == "sequential")
     run.stepping[:] = solve is None
-    y = allocate(backend, out, problem.shape, problem.dtype, problem)
+    y: Array | None = None
+    if out is not None:
+        y = allocate(problem.backend, out, problem.shape, problem.dtype, problem)
     state = problem.y0
-    mapped = MappedArrays([y, guess, *(leaf for _, leaf in leaves(problem.x, "x"))])
+    mapped = MappedArrays([out, guess, *(leaf for _, leaf in leaves(problem.x, "x"))])
     windows = Windows(problem, window, window if least_window is None else least_window)
     with np.errstate(all="ignore"):
         for rows in windows:
@@ -116,7 +117,7 @@ def drive(
             outcomes = windows.attempt(rows, run.solve, solve, rows, state, part)
             if outcomes is None:
                 continue
-            states = _constant(backend.xp, state, rows) if part is None else part
+            states = state[None] if part is None else part
             for sequences, outcome in outcomes:
                 states = _put(problem, states, sequences, outcome.y)
                 run.record(rows, sequences, outcome)
@@ -124,10 +125,12 @@ def drive(
                     run.stop(rows)
             for sequences in run.groups(run.active & run.stepping):
                 states = run.step_through(rows, sequences, states, state)
-            store(backend, y, rows, states.reshape(states.shape[0], *problem.shape[1:]))
+            y = _kept(problem, y, rows, states)
             state = states[-1] + 0
             mapped.advance(rows.stop - rows.start)
             reporter.advance(rows.stop - rows.start)
+    if y is None:
+        y = allocate(problem.backend, None, problem.shape, problem.dtype, problem)
     return run.solution(y)
 
 
@@ -257,8 +260,15 @@ def _guess(problem: Problem, guess: Any, rows: slice) -> Array | None:
     return part.reshape(part.shape[0], problem.n_sequences, problem.n_state)
 
 
-def _constant(xp: Any, state: Array, rows: slice) -> Array:
-    return xp.broadcast_to(state, (rows.stop - rows.start, *state.shape))
+def _kept(problem: Problem, y: Array | None, rows: slice, states: Array) -> Array:
+    """Return the trajectory with some rows set: the states themselves, if they are all."""
+    states = states.reshape(states.shape[0], *problem.shape[1:])
+    if y is None:
+        if states.shape == problem.shape:
+            return states
+        y = allocate(problem.backend, None, problem.shape, problem.dtype, problem)
+    store(problem.backend, y, rows, states)
+    return y
 
 
 def _pick(problem: Problem, state: Array, sequences: Sequences) -> Array:
@@ -269,6 +279,7 @@ def _put(problem: Problem, states: Array, sequences: Sequences, y: Array) -> Arr
     """Return `states` with the columns of some sequences replaced."""
     if sequences is None:
         return y
-    states = states + 0  # a copy of its own, also of a broadcast view
+    xp = problem.backend.xp
+    states = xp.broadcast_to(states, (y.shape[0], *states.shape[1:])) + 0  # a copy of its own
     states[:, problem.backend.asarray(sequences)] = y
     return states

@@ -11,8 +11,7 @@ from seqsolve._driver import WindowOutcome
 from seqsolve._march import march_block
 from seqsolve._newton import Newton
 from seqsolve._problem import Sequences
-from seqsolve.backend import Array, FusedOutcome, FusedSteps
-from seqsolve.element import ElementStep
+from seqsolve.backend import Array, FusedOutcome
 from seqsolve.solution import Status, WindowRecord
 
 #: So many windows are solved in one call, at most: there is a record of each.
@@ -67,8 +66,8 @@ class FusedNewton:
             y[1:] = xp.where(xp.isfinite(guess), guess, start)
         x = problem.element_input(problem.input(rows, sequences))
         fused, step = problem.fused, problem.element
-        assert isinstance(fused, FusedSteps)
-        assert isinstance(step, ElementStep)
+        assert fused is not None
+        assert step is not None
         outcome = fused.newton_windows(
             step,
             x,
@@ -80,37 +79,31 @@ class FusedNewton:
             scale=newton.scale,
             window=self.window,
         )
-        problem.counts.nfev += int((outcome.nit.max(axis=1, initial=0) + 1).sum())
-        problem.counts.njev += int((outcome.nit.max(axis=1, initial=0) + 1).sum())
-        status = self._status(outcome, rows, sequences, y)
+        status = np.zeros(outcome.converged.size, dtype=np.intp)
         residual = outcome.residual.max(axis=0, initial=0.0)
-        in_last = outcome.converged >= n_steps - (n_steps - 1) % self.window - 1
-        residual[~in_last] = np.inf
-        return WindowOutcome(
-            y[1:],
-            outcome.converged,
-            residual,
-            status,
-            int(outcome.nit.max(axis=1, initial=0).sum()),
-            (),
-            records=window_records(outcome, rows, self.window, status, final_test=True),
-        )
+        last_window = (n_steps - 1) // self.window
+        for i in np.flatnonzero(outcome.converged < n_steps):
+            status[i] = self._failure(int(i), outcome, rows, sequences, y)
+            if outcome.converged[i] // self.window < last_window:
+                residual[i] = np.inf
+        records = window_records(outcome, rows, self.window, status, final_test=True)
+        nit = sum(record.nit for record in records)
+        problem.counts.nfev += nit + len(records)
+        problem.counts.njev += nit + len(records)
+        return WindowOutcome(y[1:], outcome.converged, residual, status, nit, (), records=records)
 
-    def _status(
-        self, outcome: FusedOutcome, rows: slice, sequences: Sequences, y: Array
-    ) -> npt.NDArray[np.intp]:
-        problem = self.newton.problem
-        solved = outcome.converged == rows.stop - rows.start
-        status = np.where(outcome.stuck, Status.STALLED, Status.MAXITER)
-        status[solved] = Status.CONVERGED
-        for i in np.flatnonzero(outcome.stuck):
-            front = int(outcome.converged[i])
-            chosen = np.array([i]) if sequences is None else sequences[[i]]
-            at = slice(rows.start + front, rows.start + front + 1)
-            value = problem.bind(at, chosen)(y[front : front + 1, i : i + 1])
-            if not bool(problem.backend.xp.isfinite(value).all()):
-                status[i] = Status.NON_FINITE
-        return status.astype(np.intp)
+    def _failure(
+        self, i: int, outcome: FusedOutcome, rows: slice, sequences: Sequences, y: Array
+    ) -> Status:
+        """Return why a sequence was not solved."""
+        if not outcome.stuck[i]:
+            return Status.MAXITER
+        problem, front = self.newton.problem, int(outcome.converged[i])
+        chosen = np.array([i]) if sequences is None else sequences[[i]]
+        at = slice(rows.start + front, rows.start + front + 1)
+        value = problem.bind(at, chosen)(y[front : front + 1, i : i + 1])
+        finite = bool(problem.backend.xp.isfinite(value).all())
+        return Status.STALLED if finite else Status.NON_FINITE
 
 
 def window_records(
@@ -144,10 +137,10 @@ def window_records(
         k = int(outcome.converged[i]) // window
         worst[k] = max(worst[k], Status(int(status[i])))
     nit = outcome.nit.max(axis=1, initial=0).tolist()
+    trace = outcome.trace[:, : max(nit, default=0) + 1].tolist()
     last = len(starts)
     if failed.size == status.size:
         last = 1 + int((outcome.converged // window).max(initial=0))
-    trace = outcome.trace.tolist()
     return tuple(
         WindowRecord(
             start,

@@ -10,8 +10,8 @@ from seqsolve._driver import WindowOutcome
 from seqsolve._fused import MAX_WINDOWS, window_records
 from seqsolve._march import march_block
 from seqsolve._problem import Problem, Sequences
+from seqsolve._protocol import offers
 from seqsolve.backend import Array, JacobiSweeps
-from seqsolve.element import ElementStep
 from seqsolve.solution import Status
 
 
@@ -47,7 +47,7 @@ class FusedSweeps:
         """Return whether the backend can run sweeps of this recurrence in a dtype."""
         return (
             problem is not None
-            and isinstance(problem.fused, JacobiSweeps)
+            and offers(problem.fused, JacobiSweeps)
             and problem.dtype == dtype
             and np.dtype(dtype).kind == "f"
         )
@@ -66,8 +66,8 @@ class FusedSweeps:
         y = problem.backend.xp.empty((n_steps + 1, *start.shape), dtype=problem.dtype)
         y[0], y[1:] = start, guess
         fused, step = problem.fused, problem.element
-        assert isinstance(fused, JacobiSweeps)
-        assert isinstance(step, ElementStep)
+        assert offers(fused, JacobiSweeps)
+        assert step is not None
         outcome = fused.sweep_windows(
             step,
             problem.element_input(problem.input(rows, sequences)),

@@ -8,6 +8,7 @@ import numpy as np
 
 from seqsolve import _checks
 from seqsolve._problem import Problem, Sequences
+from seqsolve._protocol import offers
 from seqsolve._tree import tree_map
 from seqsolve.backend import Array
 from seqsolve.step import Steppable, Tree
@@ -53,7 +54,7 @@ def _one_step(problem: Problem, x: Tree) -> Callable[[int, Array], Array]:
     """Return ``(t, y_prev) -> y``, with the input of all steps fixed."""
     if problem.binds:
         bound = problem.step.bind(x)
-        if isinstance(bound, Steppable):
+        if offers(bound, Steppable):
             return bound.step
     f = problem.step
     if hasattr(x, "shape"):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 from seqsolve import _checks
+from seqsolve._protocol import offers
 from seqsolve._tree import leaves
 from seqsolve.backend import Array, Placed, get_backend
 from seqsolve.solution import Solution
@@ -37,7 +38,7 @@ def _place(arguments: Any) -> AbstractContextManager[Any]:
     if len(homes) == 1:
         ((home, arrays),) = homes.items()
         backend = get_backend(home)
-        if isinstance(backend, Placed):
+        if offers(backend, Placed):
             return backend.placed(arrays)
     return nullcontext()
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from seqsolve import _checks, _probe, _registry
 from seqsolve import jacobian as jacobians
 from seqsolve._bound import BoundProblem
+from seqsolve._protocol import offers
 from seqsolve._tree import leaves, tree_map
 from seqsolve.backend import Array, Backend, BindsElementSteps, FusedSteps
 from seqsolve.element import ElementStep, check_input
@@ -62,11 +63,10 @@ class Problem:
         self.counts = Counts()
         self._take_initial_state(y0)
         self._take_input(x, n_steps)
-        if isinstance(step, Parametrised):
-            moved = {k: self.backend.asarray(p) for k, p in step.params.items()}
-            step = step.with_params(moved)
+        if offers(step, Parametrised):
+            step = _moved(step, self.backend)
         self.step: Any = step
-        self.binds = isinstance(step, Bindable)
+        self.binds = offers(step, Bindable)
         self._check_element_step()
         if jac_structure is None:
             jac_structure = getattr(step, "jac_structure", None)
@@ -165,11 +165,11 @@ class Problem:
         """
         step, backend = self.step, self.backend
         if isinstance(step, ElementStep):
-            return step if isinstance(backend, FusedSteps) else None
+            return step if offers(backend, FusedSteps) else None
         if not (
-            isinstance(backend, FusedSteps)
-            and isinstance(backend, BindsElementSteps)
-            and isinstance(step, HasElementForm)
+            offers(backend, BindsElementSteps)
+            and offers(backend, FusedSteps)
+            and offers(step, HasElementForm)
             and (self.x is None or hasattr(self.x, "shape"))
         ):
             return None
@@ -327,10 +327,17 @@ class Problem:
         return self.backend.asarray(fy, dtype=self.dtype)
 
 
+def _moved(step: Parametrised, backend: Backend) -> Parametrised:
+    """Return the step with its parameters on a backend: itself if they are there."""
+    params = step.params
+    moved = {name: backend.asarray(p) for name, p in params.items()}
+    return step if all(moved[name] is p for name, p in params.items()) else step.with_params(moved)
+
+
 def _jacobian_source(jac: Any, step: Any) -> Any:
     """Return "step", a scheme of differences, Hutchinson's estimate or the user's function."""
     if jac is None:
-        own = isinstance(step, Bindable) or callable(getattr(step, "jac", None))
+        own = offers(step, Bindable) or callable(getattr(step, "jac", None))
         return "step" if own else "2-point"
     if isinstance(jac, str):
         return _checks.one_of("jac", jac, jacobians.DIFFERENCES)

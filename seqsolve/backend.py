@@ -38,8 +38,10 @@ __all__ = [
     "get_backend",
 ]
 
-#: An array of any backend. Its type is the backend's business. Results that users get are
-#: declared as NumPy's arrays, whose interface every backend's arrays have.
+#: An array of any backend.
+#:
+#: Its type is the backend's business. Results that users get are declared as NumPy's arrays,
+#: whose interface every backend's arrays have.
 Array: TypeAlias = Any
 
 

@@ -10,11 +10,15 @@ from seqsolve_numba.compilation import inlined
 from seqsolve_numba.intrinsics import Layout, known, local
 from seqsolve_numba.specialization import KernelSource, Specialization
 
-#: So many sequences go abreast: the most of these that are there.
-LANES = (64, 16)
+#: So many values of the states of the sequences that go abreast stay in registers.
+IN_REGISTERS = 32
 
-#: Fewer are stepped one by one.
+#: Fewer sequences are stepped one by one.
 FEWEST = 8
+
+#: Of many, so many go abreast: what is read together has to lie together in memory.
+OF_MANY = 64
+MANY = 128
 
 #: Up to this size of the state; the units of a larger one fill vector instructions themselves.
 LARGEST_STATE = 8
@@ -33,9 +37,14 @@ def pays(special: Specialization, n_batch: int) -> bool:
     return small and n_batch >= FEWEST
 
 
-def lanes(n_batch: int) -> int:
-    """Return how many sequences of a batch go abreast."""
-    return next((count for count in LANES if n_batch >= count), LANES[-1])
+def lanes(n_state: int, n_batch: int) -> int:
+    """Return how many sequences of a batch go abreast, a power of two."""
+    if n_batch >= MANY:
+        return OF_MANY
+    count = FEWEST
+    while count * n_state < IN_REGISTERS and 2 * count <= n_batch:
+        count *= 2
+    return count
 
 
 def build(special: Specialization, width: int) -> KernelSource:

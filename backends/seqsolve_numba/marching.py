@@ -15,8 +15,8 @@ from seqsolve_numba.threads import n_threads, over_sequences
 #: it becomes a loop of vector instructions.
 UNROLL = 600
 
-#: A sequence is stepped in so many pieces by each thread.
-PIECES = 16
+#: A sequence is stepped in so many pieces by each thread, at most.
+PIECES = 32
 
 #: The shortest piece of a guess that is spread over threads: it is wrong where pieces meet.
 LONG_PIECE = 4096
@@ -54,7 +54,7 @@ def _advance(special: Specialization, params: tuple[NDArray, ...]) -> speculatio
 
     def advance(x: NDArray, y: NDArray) -> None:
         if abreast.pays(special, y.shape[1]):
-            width = abreast.lanes(y.shape[1])
+            width = abreast.lanes(special.shapes.n_state, y.shape[1])
             build = functools.partial(abreast.build, width=width)
             kernel = special.kernel(f"abreast {width}", build, unroll=abreast.UNROLL)
         else:
@@ -66,7 +66,9 @@ def _advance(special: Specialization, params: tuple[NDArray, ...]) -> speculatio
 
 def _n_abreast(special: Specialization) -> int:
     """Return how many pieces of one sequence a thread steps abreast."""
-    return PIECES if abreast.pays(special, PIECES) else 1
+    if not abreast.pays(special, PIECES):
+        return 1
+    return abreast.lanes(special.shapes.n_state, PIECES)
 
 
 def _build(special: Specialization) -> KernelSource:
@@ -107,4 +109,5 @@ def flat_input(x: NDArray | None, y: NDArray) -> NDArray:
     if x is None:
         return np.empty((n_steps, n_batch, 0), y.dtype)
     x = x.reshape(*x.shape[:2], -1) if x.ndim != 3 else x
-    return np.broadcast_to(x, (n_steps, n_batch, x.shape[2]))
+    shape = (n_steps, n_batch, x.shape[2])
+    return x if x.shape == shape else np.broadcast_to(x, shape)

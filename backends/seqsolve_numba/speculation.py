@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from seqsolve_numba.specialization import NDArray
 
@@ -24,7 +23,7 @@ RUN_UP = 32
 
 #: The shortest run-up of a guess; in long pieces it is `GUESS_PART` of them.
 GUESS_RUN_UP = 64
-GUESS_PART = 1 / 32
+GUESS_PART = 1 / 64
 
 #: The shortest piece of a guess.
 SHORTEST = 4 * GUESS_RUN_UP
@@ -53,10 +52,12 @@ def solve(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> int:
         How many steps, from the first on, are solved; 0 if the sequence does not forget.
     """
     size = (len(x) // n_pieces - 1) | 1  # odd, or the pieces share lines of the cache
-    starts = _run_up(advance, x, y[0, 0], size, n_pieces)
+    if LONGEST * size < RUN_UP:
+        return 0
+    pieces, inputs = _pieces(y, size, n_pieces), _pieces(x, size, n_pieces)
+    starts = _run_up(advance, inputs, y[0, 0])
     if starts is None:
         return 0
-    pieces, inputs = _pieces(y, size, size, n_pieces), _pieces(x, size, size, n_pieces)
     pieces[0, 1:] = starts[:-1]
     advance(inputs[:-1], pieces)
     ends = np.empty((2, *starts.shape), y.dtype)
@@ -87,20 +88,24 @@ def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
     if size < SHORTEST:
         return np.empty(0, np.intp)
     length = max(GUESS_RUN_UP, int(GUESS_PART * size))
-    starts = _run_up_once(advance, x, y[0, 0], size, n_pieces, length)
-    pieces, inputs = _pieces(y, size, size, n_pieces), _pieces(x, size, size, n_pieces)
+    pieces, inputs = _pieces(y, size, n_pieces), _pieces(x, size, n_pieces)
+    starts = _run_up_once(advance, inputs[-length:], y[0, 0])
     pieces[0, 1:] = starts[:-1]
     advance(inputs[:-1], pieces)
     rest = n_pieces * size
     y[rest, 0] = starts[-1]
     advance(x[rest:], y[rest:])
     joints = size * np.arange(1, n_pieces + 1, dtype=np.intp) - 1
-    return joints if np.isfinite(y).all() else joints[:0]
+    return joints if _finite(y) else joints[:0]
 
 
-def _run_up(
-    advance: Advance, x: NDArray, guess: NDArray, size: int, n_pieces: int
-) -> NDArray | None:
+def _finite(y: NDArray) -> bool:
+    """Return whether all states are finite; the sum of their squares mostly tells."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.vdot(y, y) < np.inf or np.isfinite(y).all())
+
+
+def _run_up(advance: Advance, inputs: NDArray, guess: NDArray) -> NDArray | None:
     """Return the states in which the pieces behind each piece begin, ``(n_pieces, n_state)``.
 
     They are those that two run-ups, one twice as long as the other, agree on. None: there
@@ -108,27 +113,24 @@ def _run_up(
     """
     length = RUN_UP
     before: NDArray | None = None
-    while length <= LONGEST * size:
-        starts = _run_up_once(advance, x, guess, size, n_pieces, length)
+    while length <= LONGEST * len(inputs):
+        starts = _run_up_once(advance, inputs[-length:], guess)
         if before is not None and np.array_equal(before, starts):
             return before
         before, length = starts, 2 * length
     return None
 
 
-def _run_up_once(
-    advance: Advance, x: NDArray, guess: NDArray, size: int, n_pieces: int, length: int
-) -> NDArray:
-    """Return the states behind each piece after so many steps from a guess."""
-    y = np.empty((length + 1, n_pieces, guess.size), guess.dtype)
+def _run_up_once(advance: Advance, inputs: NDArray, guess: NDArray) -> NDArray:
+    """Return the states behind each piece after its last steps, from a guess."""
+    y = np.empty((len(inputs) + 1, inputs.shape[1], guess.size), guess.dtype)
     y[0] = guess
-    advance(_pieces(x[size - length :], length, size, n_pieces), y)
+    advance(inputs, y)
     ends: NDArray = y[-1]
     return ends
 
 
-def _pieces(a: NDArray, size: int, apart: int, n_pieces: int) -> NDArray:
+def _pieces(a: NDArray, size: int, n_pieces: int) -> NDArray:
     """Return a view of pieces of one sequence, ``(size, n_pieces, n)``, side by side."""
-    by_step, _, by_element = a.strides
-    shape, strides = (size, n_pieces, a.shape[2]), (by_step, apart * by_step, by_element)
-    return as_strided(a, shape, strides)
+    pieces = a[: n_pieces * size, 0].reshape(n_pieces, size, a.shape[2])
+    return pieces.swapaxes(0, 1)

@@ -38,7 +38,9 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
     n_values : int
         How many values there are to work on, in all.
     """
-    n_pieces = min(n_threads(), n_sequences, 1 + n_values // MIN_VALUES)
+    n_pieces = min(n_sequences, 1 + n_values // MIN_VALUES)
+    if n_pieces > 1:
+        n_pieces = min(n_pieces, n_threads())
     if n_pieces <= 1:
         run(0, n_sequences)
         return
