@@ -191,7 +191,8 @@ class _Run:
         left = self.converged < self.problem.n_steps
         self.active[:] = False
         self.status[left] = Status.STOPPED
-        self.residual[left & (rows.stop < self.problem.n_steps)] = np.inf
+        untried = self.stepping | (rows.stop < self.problem.n_steps)
+        self.residual[left & untried] = np.inf
 
     def step_through(self, rows: slice, sequences: Sequences, states: Array, start: Array) -> Array:
         """Step through what of a window is not yet solved, all from the same step on."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.linalg import get_lapack_funcs
 
 from seqsolve.ivp._bands import Bands
 from seqsolve.ivp._method import NDArray
@@ -28,6 +27,8 @@ class Factors:
     """
 
     def __init__(self, matrix: NDArray, w: int) -> None:
+        from scipy.linalg import get_lapack_funcs
+
         self._w = w
         routines: Any = get_lapack_funcs(("gbtrf", "gbtrs"), (matrix,))
         factorise, self._solve = routines

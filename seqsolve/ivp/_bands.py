@@ -6,8 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
@@ -42,6 +40,9 @@ class Bands:
     """
 
     def __init__(self, pattern: Any) -> None:
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import reverse_cuthill_mckee
+
         self.n = n = pattern.shape[0]
         diagonal = np.arange(n)
         rows, columns = (np.append(i, diagonal) for i in pattern.nonzero())

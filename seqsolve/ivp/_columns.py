@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csc_array
 
 from seqsolve.backend import Backend
 from seqsolve.ivp._bands import Bands
@@ -39,8 +38,12 @@ class Columns:
     """
 
     def __init__(self, n: int, pattern: Any = None) -> None:
-        self._pattern, self._column = pattern, np.arange(n)
-        self._group = self._column if pattern is None else _grouped(csc_array(pattern))
+        self._pattern = pattern
+        self._group = self._column = np.arange(n)
+        if pattern is not None:
+            from scipy.sparse import csc_array
+
+            self._group = _grouped(csc_array(pattern))
         self.directions = _directions(np.arange(self._group.max() + 1), self._group)
 
     def on(self, backend: Backend) -> Columns:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csc_array, issparse
 
 from seqsolve._warn import warn
 from seqsolve.backend import Backend
 from seqsolve.ivp._method import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 
 def arguments(args: Any) -> tuple[Any, ...]:
@@ -118,6 +120,8 @@ def sparsity(value: Any, n: int) -> csc_array | None:
         raise ValueError(
             f"`jac_sparsity` must have shape {(n, n)}, as `y0` has {n} states; got {shape}."
         )
+    from scipy.sparse import csc_array, issparse
+
     given: Any = value if issparse(value) else np.asarray(value) != 0
     return csc_array(given)
 

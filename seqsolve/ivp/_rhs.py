@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from math import prod
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csc_array, issparse
 
 from seqsolve.backend import Backend, get_backend
 from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._bands import Bands
 from seqsolve.ivp._columns import Columns
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
@@ -89,7 +91,9 @@ class RightHandSide:
         """Return the same with banded Jacobians, if it is known that they are, and that pays."""
         if self._pattern is None:
             return self
-        pattern = self._pattern if self.mass is None else self._pattern + csc_array(self.mass != 0)
+        pattern = self._pattern
+        if self.mass is not None:
+            pattern = pattern + type(pattern)(self.mass != 0)
         bands = Bands(pattern)
         if not bands.pay:
             return self
@@ -127,8 +131,10 @@ class RightHandSide:
     def _first_matrix(self, J: Any) -> NDArray:
         """Return a Jacobian, and note where it may differ from zero, if it says so."""
         matrix = self._matrix(J)
-        if self._pattern is None and issparse(J):
-            stored: Any = coo_array(J)  # type: ignore[call-overload]
+        if self._pattern is None and _is_sparse(J):
+            from scipy.sparse import coo_array, csc_array
+
+            stored: Any = coo_array(J)
             ones = np.ones(stored.row.size, bool)
             self._pattern = csc_array((ones, (stored.row, stored.col)), shape=matrix.shape)
         return matrix
@@ -262,7 +268,7 @@ class RightHandSide:
             if bands is None:
                 found[i] = self._matrix(J)
             else:
-                found[i] = bands.scattered(J) if issparse(J) else bands.gathered(self._matrix(J))
+                found[i] = bands.scattered(J) if _is_sparse(J) else bands.gathered(self._matrix(J))
         moved: NDArray = self.home.asarray(found)
         return moved
 
@@ -363,7 +369,7 @@ class RightHandSide:
         return self._cast("fun", self._filled(f, (self.n, m))).T
 
     def _matrix(self, J: Any) -> NDArray:
-        matrix = self._numbers("jac", J.toarray() if hasattr(J, "toarray") else J)
+        matrix = self._numbers("jac", J.toarray() if _is_sparse(J) else J)
         if self.n == 1 and matrix.size == 1:
             matrix = matrix.reshape(1, 1)
         if matrix.shape != (self.n, self.n):
@@ -426,6 +432,10 @@ class RightHandSide:
         except Exception:
             return first, False
         return first, bool(np.allclose(joint, ends, rtol=1e-9, atol=1e-12, equal_nan=True))
+
+
+def _is_sparse(J: Any) -> bool:
+    return hasattr(J, "toarray")
 
 
 def _at(lane: NDArray | None, i: int) -> Any:

@@ -395,3 +395,25 @@ def test_warnings_of_differential_equations_point_at_the_call():
     with pytest.warns(UserWarning, match="`rtol` must be at least") as caught:
         seqsolve.solve_ivp(lambda t, y: -y, (0, 0.1), [1.0], rtol=1e-18)
     assert caught[0].filename == __file__
+
+
+def test_a_sequence_that_fails_where_the_callback_stops_has_no_residual():
+    """It was to be stepped through, and is not."""
+
+    def stop(state):
+        raise StopIteration
+
+    def f(y, x):
+        return np.where(y > 3, np.inf, y + x)
+
+    solution = seqsolve.deer(
+        f,
+        lambda y, x: np.ones_like(y),
+        np.ones((12, 2, 1)),
+        np.array([[10.0], [-100.0]]),
+        window=12,
+        callback=stop,
+        on_failure="sequential",
+    )
+    assert solution.status is Status.STOPPED
+    assert solution.residual[0] == np.inf
