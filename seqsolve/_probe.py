@@ -23,7 +23,8 @@ def try_step(problem: Problem) -> None:
     """Try the step on two steps: shapes, dtypes, and that steps and sequences are apart.
 
     The problem takes the dtype that the step returns, if that is wider, and
-    the last state that was tried: where `y0` is zero, that tells more.
+    the last state that was tried: where `y0` is zero, that tells more. The two
+    states differ, or a step that takes one for the other would not show.
     """
     if problem.n_steps == 0 or problem.n_sequences == 0:
         return
@@ -40,6 +41,8 @@ def try_step(problem: Problem) -> None:
         states, together, rows = problem.y0[None], y1, slice(0, 1)
         if problem.n_steps > 1:
             second = xp.where(xp.isfinite(y1), y1, states)
+            apart = second + 0.125 * (1 + xp.abs(second))
+            second = xp.where(second == states, apart, second)
             y2 = _new_states(problem, slice(1, 2), second)
             problem.tried = slice(1, 2), second
             states, rows = xp.concatenate([states, second]), slice(0, 2)
@@ -119,5 +122,5 @@ def _compare(problem: Problem, a: Array, b: Array, what: str, other: str) -> Non
             f"the leading axes: {what} and {other} differ by "
             f"{float(xp.where(xp.isfinite(difference), difference, 0).max()):.3g}. What "
             "differs between steps or sequences belongs in `x`, with leading axes "
-            "(n_steps, *batch) or 1 in place of a batch axis."
+            "(n_steps, *batch) or 1 in place of a batch axis; so does noise, drawn beforehand."
         )

@@ -57,6 +57,11 @@ ROWS = {
         ValueError,
         r"`f` must return .*\(1, 3\); got \(6, 3\)",
     ),
+    "f takes the first step for all, at rest": (
+        deer(f=lambda y, x: 0.5 * y[:1] + x, x=np.zeros((6, 3)), y0=np.zeros(3)),
+        ValueError,
+        "`f` must treat .* on its own.*first two steps together",
+    ),
     "f takes the first step for all": (
         deer(f=lambda y, x: np.array([WEIGHTS @ y[0]]) + x),
         ValueError,
@@ -109,7 +114,7 @@ ROWS = {
     "f is random": (
         deer(f=lambda y, x: np.random.default_rng().normal(size=y.shape)),
         ValueError,
-        "`f` must treat",
+        "`f` must treat .*so does noise, drawn beforehand",
     ),
     # The Jacobian
     "jac a number": (deer(jac=0.5), TypeError, r"`jac` must be callable; got 0\.5"),
