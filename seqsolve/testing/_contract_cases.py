@@ -21,6 +21,7 @@ NAMESPACE = (
     "diagonal",
     "empty",
     "empty_like",
+    "eye",
     "full",
     "isfinite",
     "isnan",
