@@ -10,8 +10,8 @@ from seqsolve_numba.compilation import inlined
 from seqsolve_numba.intrinsics import Layout, known, local
 from seqsolve_numba.specialization import KernelSource, Specialization
 
-#: So many values of the states of the sequences that go abreast stay in registers.
-IN_REGISTERS = 32
+#: So many bytes of states go abreast: more do not stay in registers.
+IN_REGISTERS = 128
 
 #: Fewer sequences are stepped one by one.
 FEWEST = 8
@@ -37,12 +37,12 @@ def pays(special: Specialization, n_batch: int) -> bool:
     return small and n_batch >= FEWEST
 
 
-def lanes(n_state: int, n_batch: int) -> int:
+def lanes(special: Specialization, n_batch: int) -> int:
     """Return how many sequences of a batch go abreast, a power of two."""
     if n_batch >= MANY:
         return OF_MANY
-    count = FEWEST
-    while count * n_state < IN_REGISTERS and 2 * count <= n_batch:
+    count, state = FEWEST, special.shapes.n_state * np.dtype(special.shapes.dtype).itemsize
+    while count * state < IN_REGISTERS and 2 * count <= n_batch:
         count *= 2
     return count
 

@@ -54,7 +54,7 @@ def _advance(special: Specialization, params: tuple[NDArray, ...]) -> speculatio
 
     def advance(x: NDArray, y: NDArray) -> None:
         if abreast.pays(special, y.shape[1]):
-            width = abreast.lanes(special.shapes.n_state, y.shape[1])
+            width = abreast.lanes(special, y.shape[1])
             build = functools.partial(abreast.build, width=width)
             kernel = special.kernel(f"abreast {width}", build, unroll=abreast.UNROLL)
         else:
@@ -68,7 +68,7 @@ def _n_abreast(special: Specialization) -> int:
     """Return how many pieces of one sequence a thread steps abreast."""
     if not abreast.pays(special, PIECES):
         return 1
-    return abreast.lanes(special.shapes.n_state, PIECES)
+    return abreast.lanes(special, PIECES)
 
 
 def _build(special: Specialization) -> KernelSource:
