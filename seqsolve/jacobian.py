@@ -280,7 +280,8 @@ def differentiable(xp: Any, f: Callable[[Array], Array], y: Array, scheme: str) 
 
     def slopes(unit: complex) -> tuple[Array, Array]:
         """Return the slope along a unit of the plane, and how far others nearby are from it."""
-        slope, *near = ((f(y + h * direction) - fy) / h for h in (s * unit, -s / 4 * unit, s / 3 * unit))
+        distances = s * unit, -s / 4 * unit, s / 3 * unit
+        slope, *near = ((f(y + h * direction) - fy) / h for h in distances)
         return slope, sum(xp.abs(slope - other) for other in near)
 
     a, unsettled = slopes(1.0)
