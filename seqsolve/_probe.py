@@ -81,6 +81,19 @@ def couples_beyond(problem: Problem, structure: Structure) -> bool:
     return False
 
 
+def differentiable(problem: Problem) -> bool:
+    """Return whether the Jacobian that is computed of the step is its Jacobian, where it was tried.
+
+    For a real state, only the complex step may miss some of it.
+    """
+    empty = problem.n_steps == 0 or problem.n_sequences == 0
+    if empty or (problem.jac != "cs" and np.dtype(problem.dtype).kind == "f"):
+        return True
+    rows, y = problem.tried
+    with np.errstate(all="ignore"):
+        return jacobians.differentiable(problem.backend.xp, problem.bind(rows).raw, y, problem.jac)
+
+
 def _new_states(problem: Problem, rows: slice, y_prev: Array, sequences: Sequences = None) -> Array:
     return _call(problem, "f", BoundProblem.raw, rows, y_prev, sequences)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqsolve import _checks
+from seqsolve import _checks, _probe
 from seqsolve._placement import placed
 from seqsolve._problem import Problem, Sequences
 from seqsolve.backend import Array
@@ -178,7 +178,7 @@ def _slow(solution: Solution) -> bool:
 def _growth(solution: Solution) -> float | None:
     """Return the exponent of the sequence that got least far, over its last good steps."""
     problem = solution.problem
-    if problem is None:
+    if problem is None or not _probe.differentiable(problem):
         return None
     worst = int(np.argmin(solution.converged_steps.ravel()))
     stop = int(solution.converged_steps.ravel()[worst])
