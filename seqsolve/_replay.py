@@ -222,11 +222,9 @@ def _growth(solution: Solution) -> float | None:
     start = max(0, stop - 512)
     if stop - start < ENOUGH_STEPS:
         return None
-    counts = replace(problem.counts)
     growth: npt.NDArray[np.float64] = exponents(
         problem, solution.y, np.array([worst]), slice(start, stop)
     )
-    problem.counts = counts
     return float(growth[0])
 
 
