@@ -99,11 +99,7 @@ def real_dtype(dtype: str) -> str:
 
 def array(name: str, a: Any) -> Any:
     """Return `a` if it is an array of numbers of any library, else NumPy's array of it."""
-    if np.ma.is_masked(a):
-        raise ValueError(
-            f"`{name}` must not be masked: fill what is missing, as `.filled(0)` does; "
-            f"got an array with {int(np.ma.getmaskarray(a).sum())} masked values."
-        )
+    not_masked(name, a)
     reason = ""
     try:
         given = a if _is_array(a) else np.asarray(a)
@@ -113,6 +109,15 @@ def array(name: str, a: Any) -> Any:
         reason = f" ({str(error).rstrip('.')})"
     got = f"{a.dtype} values" if hasattr(a, "dtype") else describe(a)
     raise TypeError(f"`{name}` must be an array of numbers; got {got}{reason}.")
+
+
+def not_masked(name: str, a: Any) -> None:
+    """Refuse an array with masked values."""
+    if np.ma.is_masked(a):
+        raise ValueError(
+            f"`{name}` must not be masked: fill what is missing, as `.filled(0)` does; "
+            f"got an array with {int(np.ma.getmaskarray(a).sum())} masked values."
+        )
 
 
 def numeric(name: str, a: Any, backend: Backend) -> Array:
