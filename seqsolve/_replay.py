@@ -12,10 +12,12 @@ from seqsolve import _checks, _probe
 from seqsolve._placement import placed
 from seqsolve._problem import Problem, Sequences
 from seqsolve.backend import Array
+from seqsolve.element import ElementStep
 from seqsolve.solution import Solution, Status
 
 RENORMALISE_EVERY = 16
 ENOUGH_STEPS = 16
+N_ALONE = 4
 
 
 def states(problem: Problem, y: Array) -> Array:
@@ -127,6 +129,41 @@ def _grow(problem: Problem, A: Array, v: Array) -> tuple[Array, Any]:
         v, second = _grow(problem, A[half:], v)
         return v, first + second
     return grown / xp.where(size > 0, size, 1), np.log(backend.to_numpy(size)[:, 0])
+
+
+def tried_alone(solution: Solution) -> Solution:
+    """Return a solution, some of whose steps were computed alone and are the same states.
+
+    A step function that looks at all steps, as ``if (y > 0).all()`` does, may
+    treat the first ones on their own and not those of a window.
+    """
+    problem = solution.problem
+    windows = [w for w in solution.history if w.residuals and w.stop > w.start]
+    if problem is None or not windows or solution.y.dtype != problem.dtype:
+        return solution
+    if problem.binds or isinstance(problem.step, ElementStep):
+        return solution
+    backend, converged = problem.backend, solution.converged_steps.ravel()
+
+    def state(t: int, one: Sequences) -> Array:
+        if t < 0:
+            return problem.take(problem.y0[None], one)
+        y = solution.y[t].reshape(1, problem.n_sequences, problem.n_state)
+        return problem.take(backend.asarray(y, dtype=problem.dtype), one)
+
+    for k in range(N_ALONE):
+        window = windows[(2 * k + 1) * len(windows) // (2 * N_ALONE)]
+        t = window.start + (2 * k + 1) * (window.stop - window.start) // (2 * N_ALONE)
+        i = k * (problem.n_sequences - 1) // (N_ALONE - 1)
+        if t >= converged[i]:
+            continue
+        one = np.array([i])
+        with np.errstate(all="ignore"):
+            alone = problem.bind(slice(t, t + 1), one)(state(t - 1, one))
+            what, other = f"step {t} among others", "the same step alone"
+            slack = float(solution.residual.ravel()[i])
+            _probe.compare(problem, state(t, one), alone, what, other, slack)
+    return replace(solution, nfev=problem.counts.nfev)
 
 
 def with_message(solution: Solution) -> Solution:

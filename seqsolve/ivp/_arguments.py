@@ -265,10 +265,10 @@ def _batch(given: tuple[Any, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
         if not batch and isinstance(values, Batched):
             shape = tuple(np.shape(values.values))
             batch = shape[-1:]
-            if not batch:
+            if batch in ((), (0,)):
                 raise ValueError(
-                    "`Batched` must hold an array with the axes of the batch; got a scalar "
-                    f"({values.values!r})."
+                    "`Batched` must hold an array with the axes of the batch, not empty; "
+                    f"got {values.values!r}."
                 )
     return batch
 

@@ -120,8 +120,8 @@ class BatchEvents:
 
     def _values(self, k: int, t: NDArray, y: NDArray, lane: NDArray) -> NDArray:
         if self._together[k]:
-            values = self._rhs.host(self._rhs.called(self._events[k].function, t, y, lane))
-            return np.broadcast_to(values.real, t.shape)
+            values = self._rhs.called(self._events[k].function, t.copy(), y.copy(), lane)
+            return np.broadcast_to(self._rhs.host(values), t.shape)
         alone = [self._value(k, float(t[i]), y[:, i], lane[i]) for i in range(t.size)]
         return np.array(alone)
 

@@ -66,7 +66,11 @@ class Control:
         return np.where(np.isfinite(size), size, np.inf)
 
     def _scale(self, at: Points, made: Attempt) -> NDArray:
-        scale: NDArray = self.atol + self.rtol * np.maximum(np.abs(at.y), np.abs(made.y))
+        return self.scale(np.maximum(np.abs(at.y), np.abs(made.y)))
+
+    def scale(self, size: NDArray) -> NDArray:
+        """Return the tolerated errors of states of some sizes; not zero, even where these are."""
+        scale: NDArray = np.maximum(self.atol + self.rtol * size, np.finfo(float).tiny)
         return scale
 
     def factor(self, error: NDArray) -> NDArray:

@@ -121,7 +121,8 @@ class StepLimit:
     stability : float
         Steps times the spectral radius of the Jacobian are at most that.
     crude : Piece
-        A trajectory, along which the spectral radius of the Jacobian is estimated.
+        A trajectory, along which the spectral radius of the Jacobian is estimated. Where that
+        is not finite, at the edge of what `fun` is defined for, errors alone limit the steps.
     """
 
     def __init__(self, control: Control, stability: float, crude: Piece) -> None:
@@ -132,7 +133,8 @@ class StepLimit:
             J = control.rhs.jacobian(crude.t, crude.y)
             for _ in range(3):
                 J = J @ J
-            self._radius = np.sqrt((np.abs(J) ** 2).sum(axis=(1, 2))) ** (1 / 8)
+            radius = np.sqrt((np.abs(J) ** 2).sum(axis=(1, 2))) ** (1 / 8)
+            self._radius = np.where(np.isfinite(radius), radius, 0)
 
     def largest(self, t: NDArray) -> NDArray:
         """Return the largest steps wanted in place of those of a mesh, with a margin."""
