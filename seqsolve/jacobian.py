@@ -136,7 +136,11 @@ def structure_of(shape: tuple[int, ...], y_shape: tuple[int, ...]) -> Structure:
         h, k, k2 = shape[-3:]
         if k == k2 and h * k == n:
             return Structure("block_diagonal", k)
-    raise ValueError(f"`jac` must return (…, {n}), (…, h, k, k) or (…, {n}, {n}); got {shape}.")
+    message = f"`jac` must return (…, {n}), (…, h, k, k) or (…, {n}, {n}); got {shape}."
+    if shape in ((n,), (n, n)):
+        axes = ", ".join(map(str, shape))
+        message += f" The same for all steps is np.broadcast_to(A, (*y_prev.shape[:-1], {axes}))."
+    raise ValueError(message)
 
 
 def project(xp: Any, A: Array, structure: Structure, target: Structure | None) -> Array:
