@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from seqsolve import _checks
 from seqsolve.backend import Backend, get_backend
+from seqsolve.ivp._returned import as_numpy
 
 NDArray = npt.NDArray[Any]
 
@@ -139,7 +140,7 @@ class Constant:
     @property
     def on_host(self) -> NDArray:
         """The values as a NumPy array."""
-        return np.asarray(_on_host(self.values, self._backend))
+        return as_numpy(self.values, self._backend)
 
     def at(self, t: Any, lane: Any) -> Any:
         """Return the argument at some points."""
@@ -195,7 +196,7 @@ class Sampled(Constant):
     def at(self, t: Any, lane: Any) -> Any:
         """Return the argument at some points."""
         moved = self._backend.asarray
-        t = _on_host(t, self._backend)
+        t = as_numpy(t, self._backend)
         weighted = [
             moved(w) * self.values[tuple(k if k is ... else moved(k) for k in self._place(i, lane))]
             for i, w in self._stencil(t)
@@ -249,12 +250,6 @@ def _slope(times: Any, j: Any, low: Any, high: Any, weight: Any) -> list[tuple[A
     to_left = inner * b / (safe_a * (a + b)) + one * (a > 0) / safe_a
     to_right = inner * a / (safe_b * (a + b)) + one * (b > 0) / safe_b
     return [(low, -weight * to_left), (j, weight * (to_left - to_right)), (high, weight * to_right)]
-
-
-def _on_host(a: Any, backend: Backend) -> Any:
-    """Return arrays of the backend in host memory, and anything else as it is."""
-    own = hasattr(a, "shape") and not isinstance(a, np.ndarray | np.generic)
-    return backend.to_numpy(a) if own else a
 
 
 def _batch(given: tuple[Any, ...], batch: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from seqsolve import _checks
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._method import NDArray
+from seqsolve.ivp._returned import as_numpy
 from seqsolve.ivp._rhs import RightHandSide
 
 _TOLERANCE = 4 * float(np.finfo(float).eps)
@@ -38,7 +39,7 @@ class Event:
     def value(self, rhs: RightHandSide, t: float, y: NDArray, lane: Any = None) -> float:
         """Return the function's value at one point."""
         given = rhs.called(self.function, t, y.copy(), lane)
-        array = rhs.host(given)
+        array = as_numpy(given, rhs.backend)
         if array.size != 1 or array.dtype.kind not in "biuf":
             raise TypeError(f"`{self.name}` must return a real number; got {given!r}.")
         return float(array.reshape(()))

@@ -83,6 +83,11 @@ def equidistributed(
     return _between(t, np.interp(levels, position, np.arange(t.size)))
 
 
+def first(mask: NDArray) -> int:
+    """Return the index of the first step of which something is true, or their number."""
+    return int(mask.argmax()) if mask.any() else mask.size
+
+
 def _without_peaks(sizes: NDArray) -> NDArray:
     """Return sizes none of which sticks out of its neighbours.
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp as scipys
 from support.odes import harmonic, lotka_volterra, pendulum
 
-import seqsolve
-from seqsolve import solve_ivp
+from seqsolve import ivp, solve_ivp
 from seqsolve.ivp import METHODS
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
@@ -231,6 +232,57 @@ def test_functions_may_write_to_their_argument(shape):
     np.testing.assert_allclose(result.y[:, -1], np.exp(-1), rtol=1e-7)
 
 
+@pytest.mark.parametrize("shape", [(1,), (1, 2)])
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+def test_functions_may_write_to_the_time_and_jacobians_to_both(method, shape):
+    def fun(t, y):
+        t -= 1
+        return -t * y
+
+    def jac(t, y):
+        t -= 1
+        y *= 0
+        return [[-t]]
+
+    result = solve_ivp(fun, (0, 2), np.ones(shape), method, jac=jac, **TIGHT)
+    assert np.all(result.success)
+    np.testing.assert_allclose(result.y[:, -1], 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2)])
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("fun", lambda t, y: [y[0]], "`fun` must return 2 entries, at every time and state; got 1"),
+        ("fun", lambda t, y: y[:, :1] if y.ndim > 1 else y, "`fun` must return arrays of shape"),
+        ("jac", lambda t, y: [[0, 1], [2]], r"`jac` must return 2 entries, at .*; got 1"),
+        ("jac", lambda t, y: np.eye(3), "`jac` must return arrays of shape"),
+    ],
+)
+def test_functions_that_return_something_else_later(name, value, match, shape):
+    """What they return at the initial state is as it must be."""
+
+    def later(good):
+        return lambda t, y: value(t, y) if np.max(t) > 0.5 else good(t, y)
+
+    functions = {"fun": harmonic, "jac": lambda t, y: [[0, 1], [-1, 0]]}
+    functions[name] = later(functions[name])
+    with pytest.raises(ValueError, match=match):
+        solve_ivp(t_span=(0, 5), y0=np.ones(shape), method="Radau", **functions)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3)])
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])
+def test_results_can_be_copied_and_pickled(again, method, shape):
+    result = solve_ivp(pendulum, (0, 3), np.ones(shape), method, dense_output=True)
+    other = again(result)
+    np.testing.assert_array_equal(other.y, result.y)
+    np.testing.assert_array_equal(other.sol(1.5), result.sol(1.5))
+    w = np.ones_like(result.y)
+    np.testing.assert_array_equal(ivp.vjp(other, w).y0, ivp.vjp(result, w).y0)
+
+
 # Output.
 
 
@@ -320,7 +372,7 @@ def test_the_result_is_frozen_and_says_what_it_is():
 
 
 def test_methods_may_be_classes_and_instances():
-    RK45 = seqsolve.ivp.METHODS["RK45"]
+    RK45 = ivp.METHODS["RK45"]
     a, b, c = (solve_ivp(pendulum, (0, 1), [1, 0], m) for m in ("RK45", RK45, RK45()))
     np.testing.assert_array_equal(a.y, b.y)
     np.testing.assert_array_equal(a.y, c.y)
@@ -423,6 +475,7 @@ def test_bad_input_raises_as_in_scipy(change, match):
         ({"y0": []}, ValueError, "not empty"),
         ({"fun": lambda t, y: None}, TypeError, "`fun` must give numbers; got None"),
         ({"fun": lambda t, y: ["a", "b"]}, TypeError, "`fun` must give numbers"),
+        ({"fun": lambda t, y: np.ma.masked_less(y, 1)}, ValueError, "what `fun` returns"),
         ({"method": "Radau", "jac": "a"}, TypeError, "`jac` must give numbers"),
         ({"rtol": "a"}, ValueError, "`rtol` must be numbers; got 'a'"),
         ({"atol": None}, ValueError, "`atol` must be finite"),
