@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seqsolve_numba.compilation import inlined
-from seqsolve_numba.intrinsics import Layout, known, local
+from seqsolve_numba.intrinsics import Layout, known, local, wide
 from seqsolve_numba.specialization import KernelSource, Specialization
 
 #: So many bytes of states go abreast: more do not stay in registers.
@@ -55,6 +55,7 @@ def build(special: Specialization, width: int) -> KernelSource:
     group = _group(special, width)
 
     def kernel(x: Any, params: Any, y: Any, start: int, stop: int) -> None:
+        wide()
         for begin in range(start, stop, width):
             if stop - begin >= width:
                 group(x, params, y, begin, width)
