@@ -168,11 +168,7 @@ def _where(solution: Solution) -> str:
 
 
 def _slow(solution: Solution) -> bool:
-    return any(
-        len(w.residuals) > 8 and 4 * w.nit > w.stop - w.start
-        for w in solution.history
-        if w.residuals
-    )
+    return any(4 * w.nit > w.stop - w.start for w in solution.history if len(w.residuals) > 8)
 
 
 def _growth(solution: Solution) -> float | None:

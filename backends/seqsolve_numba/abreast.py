@@ -41,10 +41,9 @@ def lanes(special: Specialization, n_batch: int) -> int:
     """Return how many sequences of a batch go abreast, a power of two."""
     if n_batch >= MANY:
         return OF_MANY
-    count, state = FEWEST, special.shapes.n_state * np.dtype(special.shapes.dtype).itemsize
-    while count * state < IN_REGISTERS and 2 * count <= n_batch:
-        count *= 2
-    return count
+    state = special.shapes.n_state * np.dtype(special.shapes.dtype).itemsize
+    filling = -(-IN_REGISTERS // state)
+    return max(FEWEST, min(1 << (filling - 1).bit_length(), 1 << n_batch.bit_length() - 1))
 
 
 def build(special: Specialization, width: int) -> KernelSource:
