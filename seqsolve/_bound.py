@@ -39,10 +39,14 @@ class BoundProblem:
         """Return the new states in the dtype in which the step gives them."""
         user = self.user_view(y_prev)
         if self._bound is not None:
-            fy = _checks.call_user("f", self._bound, user)
+            fy = self._call_bound(self._bound, user)
         else:
             fy = _checks.call_user("f", self._problem.step, user, self.x)
         return self._state(fy, y_prev)
+
+    def _call_bound(self, fun: Callable[[Array], Any], user: Array) -> Any:
+        """Call a function of a bound step; its exceptions tell of the input, too."""
+        return _checks.call_user("f", lambda y, _: fun(y), user, self.x)
 
     def __call__(self, y_prev: Array) -> Array:
         """Return the new states."""
@@ -54,7 +58,7 @@ class BoundProblem:
         if problem.jac == "step" and self._bound is not None:
             problem.counts.nfev += 1
             user = self.user_view(y_prev)
-            fy, complete = _checks.call_user("f", self._bound.linearize, user)
+            fy, complete = self._call_bound(self._bound.linearize, user)
             fy = problem.cast(self._state(fy, y_prev, count=False))
             return fy, lambda: self._finish(self._real(complete()), y_prev, problem.structure)
         fy = self(y_prev)
@@ -75,7 +79,7 @@ class BoundProblem:
         problem, user = self._problem, self.user_view(y_prev)
         if problem.jac == "step":
             if self._bound is not None:
-                return self._real(_checks.call_user("f", self._bound.linearize, user)[1]())
+                return self._real(self._call_bound(self._bound.linearize, user)[1]())
             return self._real(_checks.call_user("jac", problem.step.jac, user, self.x))
         if callable(problem.jac):
             return self._real(_checks.call_user("jac", problem.jac, user, self.x))
@@ -136,9 +140,23 @@ class BoundProblem:
             given = "" if self.x is None else f", for `x` {_checks.describe(self.x)}"
             raise ValueError(
                 f"`f` must return an array of the shape of `y_prev`, {expected}; "
-                f"got {tuple(fy.shape)}{given}."
+                f"got {tuple(fy.shape)}{given}.{_remedy(self.x, expected, tuple(fy.shape))}"
             )
         return fy if problem.batch else fy[:, None]
+
+
+def _remedy(x: Tree, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
+    """Return what to do about new states of a wrong shape, where the shape tells."""
+    if isinstance(x, tuple | list) and len(x) in got and len(x) not in expected:
+        return (
+            f" `x` is taken for a tree of {len(x)} arrays, each with time as its first axis; "
+            "np.stack(x) makes one array of rows."
+        )
+    if got == (expected[-1], *expected[:-1]):
+        return " The elements of a state are on the last axis: np.stack([...], axis=-1)."
+    if len(got) > len(expected) == 2 and (got[0], got[-1]) == expected:
+        return f" A batch of sequences needs an initial state for each: `y0` of shape {got[1:]}."
+    return ""
 
 
 def _bound_step(problem: Problem, x: Tree) -> BoundStep | None:

@@ -60,7 +60,7 @@ def function(name: str, value: Any, *, optional: bool = False) -> Any:
     """Return `value` if it can be called."""
     if callable(value) or (optional and value is None):
         return value
-    raise TypeError(f"`{name}` must be callable; got {value!r} ({type(value).__name__}).")
+    raise TypeError(f"`{name}` must be callable; got {describe(value)} ({type(value).__name__}).")
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -99,20 +99,26 @@ def real_dtype(dtype: str) -> str:
 
 def array(name: str, a: Any) -> Any:
     """Return `a` if it is an array of numbers of any library, else NumPy's array of it."""
+    not_masked(name, a)
+    reason, got = "", describe(a)
+    try:
+        given = a if _is_array(a) else np.asarray(a)
+        if as_dtype(given.dtype).kind in "biufc":
+            return given
+        if hasattr(a, "shape"):
+            got = f"{given.dtype} values"
+    except (TypeError, ValueError) as error:
+        reason = f" ({str(error).rstrip('.')})"
+    raise TypeError(f"`{name}` must be an array of numbers; got {got}{reason}.")
+
+
+def not_masked(name: str, a: Any) -> None:
+    """Refuse an array with masked values."""
     if np.ma.is_masked(a):
         raise ValueError(
             f"`{name}` must not be masked: fill what is missing, as `.filled(0)` does; "
             f"got an array with {int(np.ma.getmaskarray(a).sum())} masked values."
         )
-    reason = ""
-    try:
-        given = a if _is_array(a) else np.asarray(a)
-        if as_dtype(given.dtype).kind in "biufc":
-            return given
-    except (TypeError, ValueError) as error:
-        reason = f" ({str(error).rstrip('.')})"
-    got = f"{a.dtype} values" if hasattr(a, "dtype") else describe(a)
-    raise TypeError(f"`{name}` must be an array of numbers; got {got}{reason}.")
 
 
 def numeric(name: str, a: Any, backend: Backend) -> Array:
@@ -249,7 +255,7 @@ def add_note(error: Exception, what: str, *args: Any) -> None:
     error.add_note(f"seqsolve called `{what}` with {shapes}: it must {rule}.")
 
 
-_BROADCAST = "broadcast over every leading axis"
+_BROADCAST = "broadcast over every leading axis: time, then the batch if `y0` has one"
 
 
 def namespace(a: Any) -> Any:

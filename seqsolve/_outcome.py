@@ -10,6 +10,7 @@ import numpy as np
 
 from seqsolve import _checks
 from seqsolve._problem import Problem
+from seqsolve._replay import tried_alone
 from seqsolve._tree import leaves
 from seqsolve._warn import warn
 from seqsolve.backend import Array, Backend
@@ -98,6 +99,7 @@ def store(backend: Backend, out: Array, rows: slice, y: Array) -> None:
 
 def conclude(solution: Solution, on_failure: str) -> Solution:
     """Return the solution, warn or raise, as the user asked."""
+    solution = tried_alone(solution)
     if solution.success or on_failure == "return" or solution.status is Status.STOPPED:
         return solution
     if on_failure == "raise":

@@ -48,12 +48,12 @@ def try_step(problem: Problem) -> None:
             states, rows = xp.concatenate([states, second]), slice(0, 2)
             together = _new_states(problem, rows, states)
             alone = xp.concatenate([y1, y2])
-            _compare(problem, together, alone, "the first two steps together", "each of them alone")
+            compare(problem, together, alone, "the first two steps together", "each of them alone")
         if problem.n_sequences > 1:
             for i in (0, problem.n_sequences - 1):
                 one = slice(i, i + 1)
                 alone = _new_states(problem, rows, states[:, one], np.array([i]))
-                _compare(
+                compare(
                     problem, together[:, one], alone, "all sequences together", f"number {i} alone"
                 )
 
@@ -79,6 +79,19 @@ def couples_beyond(problem: Problem, structure: Structure) -> bool:
             if jacobians.outside(xp, first.raw, state, scheme, structure) > 0:
                 return True
     return False
+
+
+def differentiable(problem: Problem) -> bool:
+    """Return whether the Jacobian that is computed of the step is its Jacobian, where it was tried.
+
+    For a real state, only the complex step may miss some of it.
+    """
+    empty = problem.n_steps == 0 or problem.n_sequences == 0
+    if empty or (problem.jac != "cs" and np.dtype(problem.dtype).kind == "f"):
+        return True
+    rows, y = problem.tried
+    with np.errstate(all="ignore"):
+        return jacobians.differentiable(problem.backend.xp, problem.bind(rows).raw, y, problem.jac)
 
 
 def _new_states(problem: Problem, rows: slice, y_prev: Array, sequences: Sequences = None) -> Array:
@@ -112,11 +125,14 @@ def _copy(a: Any) -> Array:
     return a.copy()
 
 
-def _compare(problem: Problem, a: Array, b: Array, what: str, other: str) -> None:
+def compare(
+    problem: Problem, a: Array, b: Array, what: str, other: str, residual: float = 0.0
+) -> None:
+    """Raise where the same states differ by more than roundings, and what residuals explain."""
     xp = problem.backend.xp
     difference, size = xp.abs(a - b), xp.maximum(1, xp.abs(b))
     tolerance = float(np.finfo(problem.dtype).eps) ** 0.5
-    if bool((difference > tolerance * size).any()):
+    if bool((difference > tolerance * size + residual).any()):
         raise ValueError(
             "`f` must treat every step and every sequence on its own, by broadcasting over "
             f"the leading axes: {what} and {other} differ by "

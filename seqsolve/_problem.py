@@ -286,6 +286,8 @@ class Problem:
                     "`jac_structure` must give the block size where the Jacobian is computed "
                     f"by {self.jac!r}: pass BlockDiagonal(block_size); got 'block_diagonal'."
                 )
+            if not _probe.differentiable(self):
+                raise ValueError(_NO_DERIVATIVE["cs" if self.jac == "cs" else "complex"])
             if target is None or _probe.couples_beyond(self, target):
                 return Structure("dense")
             return target
@@ -325,6 +327,20 @@ class Problem:
         if np.dtype(self.dtype).kind == "f" and np.dtype(str(fy.dtype)).kind == "c":
             raise TypeError(f"`f` must stay real, as at the first step; got {fy.dtype}.")
         return self.backend.asarray(fy, dtype=self.dtype)
+
+
+_NO_DERIVATIVE = {
+    "cs": (
+        "`jac` must not be 'cs' where `f` is not analytic: its complex steps and its differences "
+        "disagree, as those of `abs` and `.real` do. Use '2-point' or '3-point', or give the "
+        "Jacobian."
+    ),
+    "complex": (
+        "`f` must be complex-differentiable where the state is complex and its Jacobian is "
+        "computed: along the real and the imaginary axis it changes differently, as `abs`, "
+        "`conj` and `.real` do. Make the real and the imaginary part two real states."
+    ),
+}
 
 
 def _moved(step: Parametrised, backend: Backend) -> Parametrised:

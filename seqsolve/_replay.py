@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqsolve import _checks
+from seqsolve import _checks, _probe
 from seqsolve._placement import placed
 from seqsolve._problem import Problem, Sequences
 from seqsolve.backend import Array
+from seqsolve.element import ElementStep
 from seqsolve.solution import Solution, Status
 
 RENORMALISE_EVERY = 16
 ENOUGH_STEPS = 16
+N_ALONE = 4
 
 
 def states(problem: Problem, y: Array) -> Array:
@@ -129,6 +131,41 @@ def _grow(problem: Problem, A: Array, v: Array) -> tuple[Array, Any]:
     return grown / xp.where(size > 0, size, 1), np.log(backend.to_numpy(size)[:, 0])
 
 
+def tried_alone(solution: Solution) -> Solution:
+    """Return a solution, some of whose steps were computed alone and are the same states.
+
+    A step function that looks at all steps, as ``if (y > 0).all()`` does, may
+    treat the first ones on their own and not those of a window.
+    """
+    problem = solution.problem
+    windows = [w for w in solution.history if w.residuals and w.stop > w.start]
+    if problem is None or not windows or solution.y.dtype != problem.dtype:
+        return solution
+    if problem.binds or isinstance(problem.step, ElementStep):
+        return solution
+    backend, converged = problem.backend, solution.converged_steps.ravel()
+
+    def state(t: int, one: Sequences) -> Array:
+        if t < 0:
+            return problem.take(problem.y0[None], one)
+        y = solution.y[t].reshape(1, problem.n_sequences, problem.n_state)
+        return problem.take(backend.asarray(y, dtype=problem.dtype), one)
+
+    for k in range(N_ALONE):
+        window = windows[(2 * k + 1) * len(windows) // (2 * N_ALONE)]
+        t = window.start + (2 * k + 1) * (window.stop - window.start) // (2 * N_ALONE)
+        i = k * (problem.n_sequences - 1) // (N_ALONE - 1)
+        if t >= converged[i]:
+            continue
+        one = np.array([i])
+        with np.errstate(all="ignore"):
+            alone = problem.bind(slice(t, t + 1), one)(state(t - 1, one))
+            what, other = f"step {t} among others", "the same step alone"
+            slack = float(solution.residual.ravel()[i])
+            _probe.compare(problem, state(t, one), alone, what, other, slack)
+    return replace(solution, nfev=problem.counts.nfev)
+
+
 def with_message(solution: Solution) -> Solution:
     """Return the solution with a message: what happened, whether it pays, what to try."""
     parts = [solution.status.meaning]
@@ -174,18 +211,16 @@ def _slow(solution: Solution) -> bool:
 def _growth(solution: Solution) -> float | None:
     """Return the exponent of the sequence that got least far, over its last good steps."""
     problem = solution.problem
-    if problem is None:
+    if problem is None or not _probe.differentiable(problem):
         return None
     worst = int(np.argmin(solution.converged_steps.ravel()))
     stop = int(solution.converged_steps.ravel()[worst])
     start = max(0, stop - 512)
     if stop - start < ENOUGH_STEPS:
         return None
-    counts = replace(problem.counts)
     growth: npt.NDArray[np.float64] = exponents(
         problem, solution.y, np.array([worst]), slice(start, stop)
     )
-    problem.counts = counts
     return float(growth[0])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqsolve import _registry
 from seqsolve.backend import Array, Capabilities
 
 __all__ = ["PortableBackend", "cyclic_reduction", "scan", "sequential"]
@@ -43,6 +44,12 @@ class PortableBackend:
     def __init__(self, name: str, xp: Any) -> None:
         self.name = name
         self.xp = xp
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return what a copy or a pickle holds: a registered backend's name."""
+        if _registry.is_loaded(self):
+            return _registry.load, (self.name,)
+        return super().__reduce_ex__(protocol)
 
     def describe(self) -> Mapping[str, str]:
         """Return the array library's version."""

@@ -35,7 +35,8 @@ def linear_recurrence(
         The matrices, one axis more than `b` for dense ones, of shape
         ``(n_steps, *batch, n, n)``; two more for block-diagonal ones,
         ``(n_steps, *batch, h, k, k)`` with ``h * k = n``; as many for diagonal
-        ones, ``(n_steps, *batch, n)``. Leading axes may be 1: they broadcast.
+        ones, ``(n_steps, *batch, n)``. Leading axes may be 1: they broadcast. A
+        number is the same factor of all states.
     b : array_like, shape (n_steps, *batch, n)
         Right-hand side.
     y0 : array_like, shape (*batch, n), optional
@@ -91,9 +92,14 @@ def linear_recurrence(
     engine = _checks.choose_backend(backend, A=A, b=b, y0=y0)
     _checks.one_of("method", method, ("auto", *engine.capabilities.linear_solvers))
     reverse = _checks.boolean("reverse", reverse)
-    A, b = _checks.numeric("A", A, engine), _checks.numeric("b", b, engine)
+    b = _checks.numeric("b", b, engine)
+    if isinstance(A, int | float | complex):
+        A = engine.asarray(A, dtype=np.result_type(str(b.dtype), A).name)
+    else:
+        A = _checks.numeric("A", A, engine)
     if b.ndim < 2:
-        raise ValueError(f"`b` must have shape (n_steps, *batch, n_state); got {b.shape}.")
+        one = " One sequence of one state is `b[:, None]`." if b.ndim == 1 else ""
+        raise ValueError(f"`b` must have shape (n_steps, *batch, n_state); got {b.shape}.{one}")
     if y0 is not None:
         y0 = _checks.numeric("y0", y0, engine)
         if y0.shape != b.shape[1:]:
@@ -180,6 +186,8 @@ def _flatten(
 ) -> tuple[Array, tuple[int, int, int]]:
     """Bring `A` into the backend's form; return it with the shape that `b` takes."""
     n_steps, *batch, n = b_shape
+    if A.ndim == 0:
+        A = engine.xp.broadcast_to(A, (*(1 for _ in b_shape[1:]), n))
     extra = A.ndim - len(b_shape)
     matrix = tuple(A.shape[len(b_shape) - 1 :])
     lead = tuple(A.shape[: len(b_shape) - 1])
@@ -188,7 +196,8 @@ def _flatten(
     ):
         raise ValueError(
             f"`A` must have shape {(*b_shape[:-1], n)}, {(*b_shape[:-1], n, n)} or "
-            f"(*{b_shape[:-1]}, h, k, k) with h * k = {n}, as `b` has shape {b_shape}; "
+            f"({', '.join(map(str, b_shape[:-1]))}, h, k, k) with h * k = {n}, as `b` has shape "
+            f"{b_shape}, with 1 in place of what is shared; "
             f"got {tuple(A.shape)}."
         )
     try:

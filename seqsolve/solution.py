@@ -59,10 +59,10 @@ _MEANING = {
         "`on_failure='sequential'`.",
     ),
     Status.STALLED: (
-        "The step function gave different values for the same state: it is random, or the "
-        "tolerance is below its rounding errors.",
-        "Make it deterministic (draw noise beforehand and pass it in `x`), or raise `atol` or "
-        "`rtol`.",
+        "The step function gave different values for the same state: it is random, it looks at "
+        "other steps, or the tolerance is below its rounding errors.",
+        "Draw noise beforehand and pass it in `x`, compute each step from its own row, or raise "
+        "`atol` or `rtol`.",
     ),
     Status.NON_FINITE: (
         "The step function itself returns infinity or NaN.",

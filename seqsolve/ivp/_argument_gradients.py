@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from seqsolve.ivp._method import NDArray
+from seqsolve.ivp._returned import as_numpy
 from seqsolve.ivp._rhs import RightHandSide
 from seqsolve.ivp._tape import Pullback
 
@@ -76,7 +77,7 @@ class ArgumentGradients:
                         f"`fun_vjp` must return a gradient of shape {wanted} for `args[{i}]`; "
                         f"got {np.shape(gradient)}."
                     )
-                part.pull(self._rhs.host(gradient), t, lane, total)
+                part.pull(as_numpy(gradient, self._rhs.backend), t, lane, total)
 
     def _difference(
         self, i: int, t: NDArray, y: NDArray, w: NDArray, lane: NDArray | None
@@ -84,7 +85,7 @@ class ArgumentGradients:
         """Return the gradient with respect to argument `i` as `fun` receives it."""
         part = self._parts[i]
         asarray = self._rhs.backend.asarray
-        value = self._rhs.host(part.at(t, lane)).astype(float)
+        value = as_numpy(part.at(t, lane), self._rhs.backend).astype(float)
         points = value.shape[-1:] if part.varies else ()
         gradient = np.empty(value.shape, w.dtype)
         typical = 1e-3 * np.abs(value).max(initial=0)

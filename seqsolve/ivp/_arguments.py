@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from seqsolve import _checks
 from seqsolve.backend import Backend, get_backend
+from seqsolve.ivp._returned import as_numpy
 
 NDArray = npt.NDArray[Any]
 
@@ -139,7 +140,7 @@ class Constant:
     @property
     def on_host(self) -> NDArray:
         """The values as a NumPy array."""
-        return np.asarray(_on_host(self.values, self._backend))
+        return as_numpy(self.values, self._backend)
 
     def at(self, t: Any, lane: Any) -> Any:
         """Return the argument at some points."""
@@ -195,7 +196,7 @@ class Sampled(Constant):
     def at(self, t: Any, lane: Any) -> Any:
         """Return the argument at some points."""
         moved = self._backend.asarray
-        t = _on_host(t, self._backend)
+        t = as_numpy(t, self._backend)
         weighted = [
             moved(w) * self.values[tuple(k if k is ... else moved(k) for k in self._place(i, lane))]
             for i, w in self._stencil(t)
@@ -251,12 +252,6 @@ def _slope(times: Any, j: Any, low: Any, high: Any, weight: Any) -> list[tuple[A
     return [(low, -weight * to_left), (j, weight * (to_left - to_right)), (high, weight * to_right)]
 
 
-def _on_host(a: Any, backend: Backend) -> Any:
-    """Return arrays of the backend in host memory, and anything else as it is."""
-    own = hasattr(a, "shape") and not isinstance(a, np.ndarray | np.generic)
-    return backend.to_numpy(a) if own else a
-
-
 def _batch(given: tuple[Any, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
     """Return the batch of the initial states, or else that of an argument."""
     for argument in given:
@@ -265,10 +260,10 @@ def _batch(given: tuple[Any, ...], batch: tuple[int, ...]) -> tuple[int, ...]:
         if not batch and isinstance(values, Batched):
             shape = tuple(np.shape(values.values))
             batch = shape[-1:]
-            if not batch:
+            if batch in ((), (0,)):
                 raise ValueError(
-                    "`Batched` must hold an array with the axes of the batch; got a scalar "
-                    f"({values.values!r})."
+                    "`Batched` must hold an array with the axes of the batch, not empty; "
+                    f"got {values.values!r}."
                 )
     return batch
 

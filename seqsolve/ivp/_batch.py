@@ -15,8 +15,6 @@ from seqsolve.ivp._dense import polynomial
 from seqsolve.ivp._first_step import first_steps
 from seqsolve.ivp._method import Attempt, NDArray, Points
 
-_SHRINK, _GROW, _SAFETY = 0.2, 10.0, 0.9
-
 
 class _Running(NamedTuple):
     """The trajectories that have not ended.
@@ -197,9 +195,7 @@ def _round(
     attempt = control.attempt(at, f=None if f is None else f.T, dense=dense)
     error = home.to_numpy(control.errors(at, attempt))
     accept = error <= 1
-    factor = _SAFETY * control.factor(error)
-    grown = np.minimum(np.where(rejected, 1.0, _GROW), factor)
-    h = np.abs(steps.h) * np.where(accept, grown, np.maximum(_SHRINK, factor))
+    h = control.next_sizes(np.abs(steps.h), error, rejected)
     chosen = home.asarray(accept)
     f = None if attempt.f is None or f is None else np.where(chosen, attempt.f.T, f)
     t, y = np.where(accept, t_new, t), np.where(chosen, attempt.y.T, y)

@@ -29,7 +29,7 @@ class BatchDenseOutput:
     Attributes
     ----------
     t_min, t_max : float
-        The interval.
+        The interval, to where the trajectory ends that ends last.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class BatchDenseOutput:
         self._ts, self._coefficients, self._batch = ts, coefficients, batch
         self._ends, self._until = np.cumsum(np.bincount(lane)), until
         self._sign = -1.0 if (until < ts[0]).any() else 1.0
-        self.t_min, self.t_max = float(ts.min()), float(ts.max())
+        self.t_min = min(float(ts[0]), float(until.min()))
+        self.t_max = max(float(ts[0]), float(until.max()))
 
     def __call__(self, t: Any) -> NDArray:
         """Return the states at `t`.

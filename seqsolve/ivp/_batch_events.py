@@ -9,6 +9,7 @@ import numpy as np
 from seqsolve.ivp._dense import polynomial
 from seqsolve.ivp._events import Event, find_root
 from seqsolve.ivp._method import NDArray, Points
+from seqsolve.ivp._returned import as_numpy
 from seqsolve.ivp._rhs import RightHandSide
 
 
@@ -120,8 +121,8 @@ class BatchEvents:
 
     def _values(self, k: int, t: NDArray, y: NDArray, lane: NDArray) -> NDArray:
         if self._together[k]:
-            values = self._rhs.host(self._rhs.called(self._events[k].function, t, y, lane))
-            return np.broadcast_to(values.real, t.shape)
+            values = self._rhs.called(self._events[k].function, t.copy(), y.copy(), lane)
+            return np.broadcast_to(as_numpy(values, self._rhs.backend), t.shape)
         alone = [self._value(k, float(t[i]), y[:, i], lane[i]) for i in range(t.size)]
         return np.array(alone)
 

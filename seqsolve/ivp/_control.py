@@ -9,6 +9,9 @@ import numpy as np
 from seqsolve.ivp._method import Attempt, Method, NDArray, Points, rms
 from seqsolve.ivp._rhs import RightHandSide
 
+#: A step is this much shorter than its error asks for, and shrinks and grows at most by these.
+_SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
+
 
 @dataclass(frozen=True)
 class Control:
@@ -66,7 +69,11 @@ class Control:
         return np.where(np.isfinite(size), size, np.inf)
 
     def _scale(self, at: Points, made: Attempt) -> NDArray:
-        scale: NDArray = self.atol + self.rtol * np.maximum(np.abs(at.y), np.abs(made.y))
+        return self.scale(np.maximum(np.abs(at.y), np.abs(made.y)))
+
+    def scale(self, size: NDArray) -> NDArray:
+        """Return the tolerated errors of states of some sizes; not zero, even where these are."""
+        scale: NDArray = np.maximum(self.atol + self.rtol * size, np.finfo(float).tiny)
         return scale
 
     def factor(self, error: NDArray) -> NDArray:
@@ -74,6 +81,23 @@ class Control:
         with np.errstate(divide="ignore"):
             factor: NDArray = error ** (-1 / (self.method.error_order + 1))
         return factor
+
+    def next_sizes(self, h: NDArray, error: NDArray, again: NDArray) -> NDArray:
+        """Return the sizes of the steps after some, or in place of those that are rejected.
+
+        Parameters
+        ----------
+        h : ndarray, shape (m,)
+            Sizes, positive.
+        error : ndarray, shape (m,)
+            Errors, in units of the tolerance; with more than 1 a step is rejected.
+        again : ndarray of bool, shape (m,)
+            Whether a larger step was rejected before; then the next does not grow.
+        """
+        factor = _SAFETY * self.factor(error)
+        grown = np.minimum(np.where(again, 1.0, _GROW), factor)
+        sizes: NDArray = h * np.where(error <= 1, grown, np.maximum(_SHRINK, factor))
+        return sizes
 
     def smallest_step(self, t: NDArray) -> NDArray:
         """Return the smallest steps that make sense at some times."""

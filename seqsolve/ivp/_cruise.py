@@ -10,7 +10,7 @@ from seqsolve.ivp._control import Control
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._lifted import Iterate, Lifted, Update, lifted
 from seqsolve.ivp._march import Piece, joined
-from seqsolve.ivp._mesh import equidistributed, fitted
+from seqsolve.ivp._mesh import equidistributed, first, fitted
 from seqsolve.ivp._method import NDArray
 from seqsolve.ivp.radau import Radau
 
@@ -81,8 +81,8 @@ def cruise(control: Control, t: float, y: NDArray, h: float, n_steps: int) -> Pi
         errors = control.errors(at, update.made)
         change = control.sizes(update.change, at, update.made)
         wild = (change * control.rtol.max() > _WILD) | ~(errors <= _HOPELESS)
-        kept = _first(wild)
-        solved = min(kept, _first(change > _SETTLED), _first(errors > 1))
+        kept = first(wild)
+        solved = min(kept, first(change > _SETTLED), first(errors > 1))
         waited = 0 if solved else waited + 1
         if solved:
             parts.append(_solved(update, errors, solved))
@@ -142,7 +142,7 @@ def _extended(control: Control, window: Iterate, until: float, room: int) -> Ite
     last, h = window.t[-1], abs(window.t[-1] - window.t[-2])
     sizes = np.minimum(h * _RATIO ** np.arange(1, room + 1), control.max_step)
     ends = np.cumsum(sizes)
-    more = ends[: _first(ends >= abs(until - last)) + 1]
+    more = ends[: first(ends >= abs(until - last)) + 1]
     mesh = _clipped(control, np.concatenate([window.t, last + control.direction * more]))
     added = mesh.size - window.t.size
     end = window.Y[window.new, -1]
@@ -152,7 +152,7 @@ def _extended(control: Control, window: Iterate, until: float, room: int) -> Ite
 
 def _clipped(control: Control, mesh: NDArray) -> NDArray:
     """Return a mesh that goes no further than the end of the integration."""
-    inside = _first((mesh - control.end) * control.direction >= 0)
+    inside = first((mesh - control.end) * control.direction >= 0)
     return mesh if inside == mesh.size else np.append(mesh[:inside], control.end)
 
 
@@ -171,8 +171,3 @@ def _solved(update: Update, errors: NDArray, n_steps: int) -> Piece:
         float(abs(iterate.t[n_steps] - iterate.t[n_steps - 1])),
         True,
     )
-
-
-def _first(mask: NDArray) -> int:
-    """Return the index of the first True, or the size."""
-    return int(mask.argmax()) if mask.any() else mask.size

@@ -11,6 +11,7 @@ import numpy as np
 from seqsolve import _checks
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._method import NDArray
+from seqsolve.ivp._returned import as_numpy
 from seqsolve.ivp._rhs import RightHandSide
 
 _TOLERANCE = 4 * float(np.finfo(float).eps)
@@ -37,11 +38,11 @@ class Event:
 
     def value(self, rhs: RightHandSide, t: float, y: NDArray, lane: Any = None) -> float:
         """Return the function's value at one point."""
-        given = rhs.called(self.function, t, y, lane)
-        array = rhs.host(given)
-        if array.size != 1 or array.dtype.kind not in "biufc":
-            raise TypeError(f"`{self.name}` must return a number; got {given!r}.")
-        return float(array.reshape(()).real)
+        given = rhs.called(self.function, t, y.copy(), lane)
+        array = as_numpy(given, rhs.backend)
+        if array.size != 1 or array.dtype.kind not in "biuf":
+            raise TypeError(f"`{self.name}` must return a real number; got {given!r}.")
+        return float(array.reshape(()))
 
 
 def parse_events(events: Any) -> list[Event] | None:
@@ -55,19 +56,26 @@ def parse_events(events: Any) -> list[Event] | None:
     parsed = []
     for i, function in enumerate(functions):
         _checks.function(f"events[{i}]", function)
-        terminal = getattr(function, "terminal", None)
-        occurrences = np.inf
-        if isinstance(terminal, bool | np.bool_) or terminal is None:
-            occurrences = 1 if terminal else np.inf
-        elif terminal == int(terminal) and terminal >= 0:
-            occurrences = int(terminal) or np.inf
-        else:
+        terminal = getattr(function, "terminal", None) or 0
+        occurrences = _number(terminal)
+        if not (occurrences >= 0 and occurrences.is_integer()):
             raise ValueError(
                 f"`events[{i}].terminal` must be a boolean or a positive integer; got {terminal!r}."
             )
-        direction = float(getattr(function, "direction", 0) or 0)
-        parsed.append(Event(function, direction, occurrences, f"events[{i}]"))
+        given = getattr(function, "direction", None) or 0
+        direction = _number(given)
+        if np.isnan(direction):
+            raise ValueError(f"`events[{i}].direction` must be a number; got {given!r}.")
+        parsed.append(Event(function, direction, occurrences or np.inf, f"events[{i}]"))
     return parsed
+
+
+def _number(value: Any) -> float:
+    """Return a number as it is, NaN for anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
 class EventFinder:

@@ -23,8 +23,7 @@ def first_steps(
         return np.zeros(len(y))
     mass = control.rhs.mass
     inverse = None if mass is None else np.linalg.pinv(mass).T
-    scale = control.atol + control.rtol * np.abs(y)
-    scale = np.where(scale > 0, scale, np.finfo(float).tiny)
+    scale = control.scale(np.abs(y))
     f = f if inverse is None else f @ inverse
     d0, d1 = rms(y / scale), rms(f / scale)
     h0 = np.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1)

@@ -97,4 +97,4 @@ def _follows(control: Control, crude: Piece, t: float, y: NDArray) -> bool:
     """Return whether a crude trajectory is near a state, and so a guess of what comes."""
     asked = loosened(control, y)
     away = DenseOutput(crude.t, crude.coefficients).rows(np.array([t]))[0] - y
-    return bool(rms(away / (asked.atol + asked.rtol * np.abs(y))) <= _NEAR)
+    return bool(rms(away / asked.scale(np.abs(y))) <= _NEAR)

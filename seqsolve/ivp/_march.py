@@ -9,11 +9,6 @@ import numpy as np
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._method import Attempt, NDArray, Points
 
-_SHRINK, _GROW = 0.2, 10.0
-
-#: Steps are this much shorter than their errors ask for.
-_SAFETY = 0.9
-
 
 @dataclass(frozen=True)
 class Piece:
@@ -112,23 +107,20 @@ def _one(
     end: float,
 ) -> tuple[Attempt | None, float, float, float]:
     """Return an accepted step, its end, its error, and the size of the next step."""
-    h = min(h, control.max_step)
     smallest = float(control.smallest_step(np.array(t)))
-    h = max(h, smallest)
-    rejected = False
+    h = max(min(h, control.max_step), smallest)
+    rejected = np.array([False])
     while h >= smallest:
         t_new = t + control.direction * h
         if (t_new - end) * control.direction > 0:
             t_new = end
         at = Points(np.array([t]), np.array([t_new - t]), y[None])
         attempt = control.attempt(at, f=f)
-        error = float(control.errors(at, attempt)[0])
-        factor = _SAFETY * float(control.factor(np.array(error)))
-        size = abs(t_new - t)
-        if error <= 1:
-            return attempt, t_new, error, size * min(1.0 if rejected else _GROW, factor)
-        h = size * max(_SHRINK, factor)
-        rejected = True
+        error = control.errors(at, attempt)
+        h = float(control.next_sizes(np.abs(at.h), error, rejected)[0])
+        if error[0] <= 1:
+            return attempt, t_new, float(error[0]), h
+        rejected = error > 1
     return None, t, np.inf, h
 
 

@@ -16,6 +16,9 @@ _SAFETY = 0.6
 #: Steps may be this much larger than the largest that are wanted, relatively.
 _TOLERATED = 0.2
 
+#: Neighbours smaller than this part of a step say nothing about it: something else made them so.
+_ALIKE = 1 / 8
+
 #: Splitting moves no other steps; where more than this part of them fails, all are moved.
 _FEW = 0.1
 
@@ -80,16 +83,21 @@ def equidistributed(
     return _between(t, np.interp(levels, position, np.arange(t.size)))
 
 
+def first(mask: NDArray) -> int:
+    """Return the index of the first step of which something is true, or their number."""
+    return int(mask.argmax()) if mask.any() else mask.size
+
+
 def _without_peaks(sizes: NDArray) -> NDArray:
     """Return sizes none of which sticks out of its neighbours.
 
     An estimate that is small by accident, where it changes sign, would make a
-    few steps too large.
+    few steps too large. A step that the end of the interval cut short is no neighbour.
     """
     if sizes.size < 3:
         return sizes
     padded = np.concatenate([sizes[1:2], sizes, sizes[-2:-1]])
-    left, right = padded[:-2], padded[2:]
+    left, right = (np.maximum(a, _ALIKE * sizes) for a in (padded[:-2], padded[2:]))
     mean = (left * sizes * right) ** (1 / 3)
     smooth: NDArray = np.minimum(np.minimum(sizes, mean), np.maximum(left, right))
     return smooth

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqsolve import _checks
 from seqsolve._warn import warn
 from seqsolve.backend import Backend
+from seqsolve.ivp._events import Event
 from seqsolve.ivp._method import NDArray
 
 if TYPE_CHECKING:
@@ -37,10 +39,21 @@ def span(t_span: Any) -> tuple[float, float]:
     return start, end
 
 
+def reachable(end: float, events: list[Event] | None) -> None:
+    """Refuse an endless interval that no event can end."""
+    if np.isinf(end) and not any(np.isfinite(e.occurrences) for e in events or ()):
+        raise ValueError(
+            f"`t_span` must end with a finite number where no event is terminal; got {end:g}."
+        )
+
+
 def initial_states(y0: Any, backend: Backend) -> NDArray:
     """Return the initial states, ``(n,)`` or ``(n, *batch)``."""
+    _checks.not_masked("y0", y0)
     try:
         state = np.asarray(y0)
+        if state.dtype.kind not in "biufcO":
+            raise TypeError(f"{state.dtype} values")
         state = state.astype(np.complex128 if state.dtype.kind == "c" else np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(f"`y0` must be an array of numbers; got {y0!r}.") from None
@@ -131,8 +144,9 @@ def first_step(value: Any, length: float) -> float | None:
     if value is None:
         return None
     size = positive("first_step", value)
-    if size > length:
+    if size > length or not np.isfinite(size):
         raise ValueError(
-            f"`first_step` must be at most the length of `t_span`, {length:g}; got {size:g}."
+            f"`first_step` must be at most the length of `t_span`, {length:g}, and finite; "
+            f"got {size:g}."
         )
     return size

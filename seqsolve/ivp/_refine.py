@@ -9,7 +9,7 @@ from seqsolve.ivp._cruise import RTOL
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._lifted import Update, lifted
 from seqsolve.ivp._march import Piece
-from seqsolve.ivp._mesh import parts_within, refined, split
+from seqsolve.ivp._mesh import first, parts_within, refined, split
 from seqsolve.ivp._method import NDArray
 
 #: Meshes, and iterations on one; where more are needed, shorter stretches are the better way.
@@ -68,13 +68,13 @@ def refine(control: Control, crude: Piece, t: float, y: NDArray, most: int) -> P
         update = equations.update(control.rhs, iterate)
         change = control.sizes(update.change, update.iterate.at, update.made)
         errors = control.errors(update.iterate.at, update.made)
-        kept = _first(~(change * rtol <= _WILD))
+        kept = first(~(change * rtol <= _WILD))
         if not kept:
             return None
         if level == 1:
             near = control.sizes(update.moved, update.iterate.at, update.made) * rtol <= _NEAR
             done = near & (change <= 1) & (errors <= 1) & _settled(control, update)
-            solved = _first(~done)
+            solved = first(~done)
             if solved == len(errors):
                 break
         largest = float(change[:kept].max())
@@ -121,7 +121,8 @@ class StepLimit:
     stability : float
         Steps times the spectral radius of the Jacobian are at most that.
     crude : Piece
-        A trajectory, along which the spectral radius of the Jacobian is estimated.
+        A trajectory, along which the spectral radius of the Jacobian is estimated. Where that
+        is not finite, at the edge of what `fun` is defined for, errors alone limit the steps.
     """
 
     def __init__(self, control: Control, stability: float, crude: Piece) -> None:
@@ -132,7 +133,8 @@ class StepLimit:
             J = control.rhs.jacobian(crude.t, crude.y)
             for _ in range(3):
                 J = J @ J
-            self._radius = np.sqrt((np.abs(J) ** 2).sum(axis=(1, 2))) ** (1 / 8)
+            radius = np.sqrt((np.abs(J) ** 2).sum(axis=(1, 2))) ** (1 / 8)
+            self._radius = np.where(np.isfinite(radius), radius, 0)
 
     def largest(self, t: NDArray) -> NDArray:
         """Return the largest steps wanted in place of those of a mesh, with a margin."""
@@ -141,8 +143,3 @@ class StepLimit:
         radius = np.interp(self._sign * (t[:-1] + t[1:]) / 2, self._t, self._radius)
         largest: NDArray = _MARGIN * self._interval / np.maximum(radius, np.finfo(float).tiny)
         return largest
-
-
-def _first(mask: NDArray) -> int:
-    """Return the index of the first True, or the size."""
-    return int(mask.argmax()) if mask.any() else mask.size

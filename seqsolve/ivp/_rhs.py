@@ -14,17 +14,20 @@ from seqsolve.backend import Backend, get_backend
 from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._bands import Bands
 from seqsolve.ivp._columns import Columns
+from seqsolve.ivp._differences import differences, displacement
+from seqsolve.ivp._probe import POINTS, Places, places, probe
+from seqsolve.ivp._returned import Returned, is_sparse
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
 NDArray: TypeAlias = npt.NDArray[Any]
 
-#: Points that the probe evaluates together and one by one.
-_PROBE_POINTS = 3
-
 #: Bytes of the Jacobians that are kept at a time.
 _JACOBIAN_BYTES = 2**26
+
+#: Algebraic equations add small variables to large ones, which hide smaller changes than this.
+_LEAST_MOVE = 1e-3
 
 
 class RightHandSide:
@@ -78,12 +81,13 @@ class RightHandSide:
         self.mass = mass
         self.backend = get_backend("numpy") if backend is None else backend
         self.home = get_backend("numpy")
-        self._fun, self._jac, self._central = fun, jac, mass is not None
+        self._fun, self._jac = fun, jac
         self._columns, self._pattern = Columns(self.n, pattern), pattern
         self.bands: Bands | None = None
         self._banded_weights: NDArray | None = None
+        self._returned = Returned(self.n, self.dtype, self.backend)
         with np.errstate(all="ignore"):
-            self._probe_functions(t_span, y0)
+            self._try_functions(places(t_span, y0))
             if pattern is not None and jac is None:
                 self._check_pattern(t_span[0], y0)
 
@@ -105,33 +109,31 @@ class RightHandSide:
             other._jac = bands.gathered(self._jac)
         return other
 
-    def _probe_functions(self, t_span: tuple[float, float], y0: NDArray) -> None:
-        ahead = np.clip(t_span[1] - t_span[0], -1, 1)
-        t = t_span[0] + ahead * np.linspace(0, 1e-3, _PROBE_POINTS)
-        spread = 1e-3 * np.linspace(0, 1, _PROBE_POINTS)[:, None]
-        lane = None
-        if y0.ndim == 2:
-            lane = np.linspace(0, y0.shape[1] - 1, _PROBE_POINTS).astype(int)
-            y0 = y0[:, lane].T
-        y = y0 * (1 + spread) + 1e-3 * spread
+    def _try_functions(self, at: Places) -> None:
+        returned = self._returned
+
+        def fun(t: Any, y: NDArray, lane: Any) -> Any:
+            return self.called(self._fun, t, y, lane)
+
+        def jac(t: Any, y: NDArray, lane: Any) -> Any:
+            return self.called(self._jac, t, y, lane)
+
         #: The derivatives at the first point, and whether `fun` takes many points.
-        self.first, self.broadcasts = self._probe(self._fun, self._value, self._values, t, y, lane)
-        self.nfev += _PROBE_POINTS + 2
+        self.first, self.broadcasts = probe(fun, returned.derivative, returned.derivatives, at)
+        self.nfev += POINTS + 2
         self.depth += 3
-        self.jac_broadcasts = False
+        self._jac_broadcasts = False
         if callable(self._jac):
-            _, self.jac_broadcasts = self._probe(
-                self._jac, self._first_matrix, self._matrices, t, y, lane
-            )
-            self.njev += _PROBE_POINTS + 2
+            _, self._jac_broadcasts = probe(jac, self._first_matrix, returned.matrices, at)
+            self.njev += POINTS + 2
             self.depth += 3
         elif self._jac is not None:
             self._jac = self._first_matrix(self._jac)
 
     def _first_matrix(self, J: Any) -> NDArray:
         """Return a Jacobian, and note where it may differ from zero, if it says so."""
-        matrix = self._matrix(J)
-        if self._pattern is None and _is_sparse(J):
+        matrix = self._returned.matrix(J)
+        if self._pattern is None and is_sparse(J):
             from scipy.sparse import coo_array, csc_array
 
             stored: Any = coo_array(J)
@@ -169,7 +171,7 @@ class RightHandSide:
     def on_backend(self) -> RightHandSide:
         """Return the same on points that are the backend's arrays, its values as well."""
         other, backend = copy(self), self.backend
-        other.home = backend
+        other.home, other._returned = backend, self._returned.on_backend()
         if self.bands is not None:  # in host memory, as the arrays of this backend are
             return other
         other._columns = self._columns.on(backend)
@@ -208,7 +210,7 @@ class RightHandSide:
     def __call__(self, t: NDArray, y: NDArray, lane: NDArray | None = None) -> NDArray:
         """Return the derivatives at points ``(m,)``, ``(m, n)``, as ``(m, n)``."""
         self.depth += 1
-        return self._evaluate(t, y.copy(), lane)
+        return self._evaluate(t.copy(), y.copy(), lane)
 
     def with_argument(
         self, t: NDArray, y: NDArray, lane: NDArray | None, i: int, value: Any
@@ -222,14 +224,14 @@ class RightHandSide:
 
         def value_at(s: Any, v: NDArray, which: Any, value: Any) -> Any:
             args = self.arguments.at(s, which)
-            return self._fun(*self._moved(s, v), *args[:i], value, *args[i + 1 :])
+            return self._fun(*self._moved(s, v.copy()), *args[:i], value, *args[i + 1 :])
 
         if self.broadcasts:
-            return self._values(value_at(t, y.T, lane, value), t.size)
+            return self._returned.derivatives(value_at(t.copy(), y.T, lane, value), t.size)
         rows = np.empty(y.shape, self.dtype)
         for j in range(t.size):
             own = value[..., j] if varies else value
-            rows[j] = self._value(value_at(float(t[j]), y[j].copy(), _at(lane, j), own))
+            rows[j] = self._returned.derivative(value_at(float(t[j]), y[j], _at(lane, j), own))
         return rows
 
     def jacobian(
@@ -250,25 +252,30 @@ class RightHandSide:
         self.njev += m
         if callable(self._jac):
             self.depth += 1
-            if not self.jac_broadcasts:
+            if not self._jac_broadcasts:
                 return self._jacobians_one_by_one(t, y, lane)
             if self.bands is None:
-                return self._matrices(self.called(self._jac, t, y.T, lane), m)
+                return self._jacobians_together(t, y, lane)
             return self._jacobians_in_parts(self.bands, t, y, lane)
         if self._jac is not None:
             return np.broadcast_to(self._jac, (m, *self._jac.shape))
-        return self._differences(t, y, f, lane, central or self._central)[1]
+        return self._differences(t, y, f, lane, central)[1]
+
+    def _jacobians_together(self, t: NDArray, y: NDArray, lane: NDArray | None) -> NDArray:
+        J = self.called(self._jac, t.copy(), y.T.copy(), lane)
+        return self._returned.matrices(J, len(y))
 
     def _jacobians_one_by_one(self, t: NDArray, y: NDArray, lane: NDArray | None) -> NDArray:
-        t, y, bands = self.host(t), self.host(y), self.bands
+        to_numpy, bands, matrix = self.home.to_numpy, self.bands, self._returned.matrix
+        t, y = to_numpy(t), to_numpy(y)
         shape = (self.n, self.n) if bands is None else bands.shape
         found = np.empty((len(y), *shape), self.dtype)
         for i in range(len(y)):
-            J = self.called(self._jac, float(t[i]), y[i], _at(lane, i))
+            J = self.called(self._jac, float(t[i]), y[i].copy(), _at(lane, i))
             if bands is None:
-                found[i] = self._matrix(J)
+                found[i] = matrix(J)
             else:
-                found[i] = bands.scattered(J) if _is_sparse(J) else bands.gathered(self._matrix(J))
+                found[i] = bands.scattered(J) if is_sparse(J) else bands.gathered(matrix(J))
         moved: NDArray = self.home.asarray(found)
         return moved
 
@@ -281,8 +288,7 @@ class RightHandSide:
         for first in range(0, len(y), together):
             part = slice(first, first + together)
             own = None if lane is None else lane[part]
-            J = self._matrices(self.called(self._jac, t[part], y[part].T, own), len(y[part]))
-            found[part] = bands.gathered(J)
+            found[part] = bands.gathered(self._jacobians_together(t[part], y[part], own))
         return found
 
     def linearized(
@@ -293,49 +299,36 @@ class RightHandSide:
             f = self(t, y, lane)
             return f, self.jacobian(t, y, f, lane)
         self.njev += len(t)
-        return self._differences(t, y, None, lane, central or self._central)
+        return self._differences(t, y, None, lane, central)
 
     def _differences(
         self, t: NDArray, y: NDArray, f: NDArray | None, lane: NDArray | None, central: bool
     ) -> tuple[NDArray, NDArray]:
         """Return derivatives and Jacobians by differences, in one call."""
         self.depth += 1
-        relative = np.finfo(float).eps ** (1 / 3 if central else 1 / 2)
-        h = displacement(y, relative)
-        if self.mass is not None:
-            # Algebraic equations add small variables to large ones, which hide smaller changes.
-            h = np.maximum(h, 1e-3 * relative * np.abs(y).max(axis=1, keepdims=True))
-        columns = self._columns
-        moved = columns.displaced(y, h)
-        k = moved.shape[1]
-        if central:
-            back = columns.displaced(y, -h)
-            here = [] if f is not None else [y[:, None]]
-            values = self._grid(t, np.concatenate([moved, back, *here], axis=1), lane)
-            change = values[:, :k] - values[:, k : 2 * k]
-            f = values[:, -1] if f is None else f
-            return f, columns.jacobian(change, columns.own(moved) - columns.own(back), self.bands)
-        if f is None:
-            values = self._grid(t, np.concatenate([y[:, None], moved], axis=1), lane)
-            f, change = values[:, 0], values[:, 1:] - values[:, :1]
-        else:
-            change = self._grid(t, moved, lane) - f[:, None]
-        return f, columns.jacobian(change, columns.own(moved) - y, self.bands)
 
-    def _grid(self, t: NDArray, points: NDArray, lane: NDArray | None) -> NDArray:
-        """Return the derivatives at points ``(m, k, n)``, all of a row at one time."""
-        k, n = points.shape[1:]
-        lanes = None if lane is None else np.repeat(lane, k)
-        return self._evaluate(np.repeat(t, k), points.reshape(-1, n), lanes).reshape(points.shape)
+        def grid(points: NDArray) -> NDArray:
+            k, n = points.shape[1:]
+            lanes = None if lane is None else np.repeat(lane, k)
+            values = self._evaluate(np.repeat(t, k), points.reshape(-1, n), lanes)
+            return values.reshape(points.shape)
+
+        algebraic = self.mass is not None
+        return differences(
+            grid, y, f, self._columns, self.bands,
+            central=central or algebraic, least=_LEAST_MOVE if algebraic else 0,
+        )  # fmt: skip
 
     def _evaluate(self, t: NDArray, y: NDArray, lane: NDArray | None) -> NDArray:
         self.nfev += t.size
         if self.broadcasts:
-            return self._values(self.called(self._fun, t, y.T, lane), t.size)
-        t, y = self.host(t), self.host(y)
+            return self._returned.derivatives(self.called(self._fun, t, y.T, lane), t.size)
+        t, y = self.home.to_numpy(t), self.home.to_numpy(y)
         rows = np.empty(y.shape, self.dtype)
         for i in range(t.size):
-            rows[i] = self._value(self.called(self._fun, float(t[i]), y[i], _at(lane, i)))
+            rows[i] = self._returned.derivative(
+                self.called(self._fun, float(t[i]), y[i], _at(lane, i))
+            )
         values: NDArray = self.home.asarray(rows)
         return values
 
@@ -347,108 +340,6 @@ class RightHandSide:
         asarray = self.backend.asarray
         return t if isinstance(t, float) else asarray(t), asarray(y)
 
-    def host(self, value: Any) -> NDArray:
-        """Return what a function returned, nested lists of arrays perhaps, as a NumPy array."""
-        if isinstance(value, list | tuple):
-            return np.asarray([self.host(v) for v in value])
-        own = hasattr(value, "shape") and not isinstance(value, np.ndarray | np.generic)
-        return np.asarray(self.backend.to_numpy(value) if own else value)
-
-    def _value(self, f: Any) -> NDArray:
-        value = self._numbers("fun", f)
-        if value.shape != (self.n,) and value.size == self.n:
-            value = value.reshape(self.n)
-        if value.shape != (self.n,):
-            raise ValueError(
-                f"`fun` must return {self.n} derivatives, as `y0` has {self.n} states; "
-                f"got an array of shape {value.shape}."
-            )
-        return self._cast("fun", value)
-
-    def _values(self, f: Any, m: int) -> NDArray:
-        return self._cast("fun", self._filled(f, (self.n, m))).T
-
-    def _matrix(self, J: Any) -> NDArray:
-        matrix = self._numbers("jac", J.toarray() if _is_sparse(J) else J)
-        if self.n == 1 and matrix.size == 1:
-            matrix = matrix.reshape(1, 1)
-        if matrix.shape != (self.n, self.n):
-            raise ValueError(
-                f"`jac` must have shape {(self.n, self.n)}, as `y0` has {self.n} states; "
-                f"got {matrix.shape}."
-            )
-        return self._cast("jac", matrix)
-
-    def _matrices(self, J: Any, m: int) -> NDArray:
-        filled = self._filled(J, (self.n, self.n, m))
-        return np.moveaxis(self._cast("jac", filled), -1, 0).copy()
-
-    def _filled(self, values: Any, shape: tuple[int, ...]) -> NDArray:
-        """Return nested lists, whose entries may be scalars or have a point axis, as one array."""
-        if isinstance(values, list | tuple) and len(shape) > 1:
-            if len(values) != shape[0]:
-                raise ValueError(f"{len(values)} entries where {shape[0]} are needed")
-            return np.stack([self._filled(v, shape[1:]) for v in values])
-        array = self.host(values) if self.home is not self.backend else self.home.asarray(values)
-        if array.shape == shape:
-            return array
-        if array.shape == shape[:-1]:
-            return np.broadcast_to(array[..., None], shape)
-        raise ValueError(f"shape {array.shape} where {shape} is needed")
-
-    def _numbers(self, name: str, value: Any) -> NDArray:
-        array = self.host(value)
-        if array.dtype.kind not in "biufc":
-            raise TypeError(f"`{name}` must give numbers; got {value!r}.")
-        return array
-
-    def _cast(self, name: str, values: NDArray) -> NDArray:
-        if values.dtype.kind == "c" and self.dtype.kind != "c":
-            raise TypeError(
-                f"`{name}` must return real values for a real `y0`; got {values.dtype}. "
-                "Pass a complex `y0`."
-            )
-        return values.astype(self.dtype, copy=False)
-
-    def _probe(
-        self,
-        fun: Callable[..., Any],
-        single: Callable[[Any], NDArray],
-        together: Callable[[Any, int], NDArray],
-        t: NDArray,
-        y: NDArray,
-        lane: NDArray | None,
-    ) -> tuple[NDArray, bool]:
-        """Return what `fun` gives at the first point, and whether it takes many together."""
-
-        def alone(i: int) -> NDArray:
-            value = single(self.called(fun, float(t[i]), y[i].copy(), _at(lane, i)))
-            return value.copy()
-
-        first = alone(0)
-        try:
-            joint = together(self.called(fun, t.copy(), y.T.copy(), lane), t.size)[[0, -1]]
-            ends = np.stack([first, alone(-1)])
-        except Exception:
-            return first, False
-        return first, bool(np.allclose(joint, ends, rtol=1e-9, atol=1e-12, equal_nan=True))
-
-
-def _is_sparse(J: Any) -> bool:
-    return hasattr(J, "toarray")
-
 
 def _at(lane: NDArray | None, i: int) -> Any:
     return None if lane is None else lane[i]
-
-
-def displacement(y: NDArray, relative: float) -> NDArray:
-    """Return how far to move each component, from its own size and its size elsewhere."""
-    size = np.abs(y)
-    finite = np.isfinite(size)
-    middle = len(y) // 2
-    if len(y):
-        median = np.partition(np.where(finite, size, 0), middle, axis=0)[middle]
-        size = np.maximum(size, 1e-3 * median)
-    h: NDArray = relative * np.where((size > 0) & finite, size, 1.0)
-    return h

@@ -15,6 +15,7 @@ from seqsolve.backend import Backend
 from seqsolve.ivp._argument_gradients import ArgumentGradients
 from seqsolve.ivp._dense import locate
 from seqsolve.ivp._method import NDArray, Points
+from seqsolve.ivp._returned import as_numpy
 from seqsolve.ivp._tape import Tape
 from seqsolve.ivp._trajectory import Trajectory
 from seqsolve.ivp.result import OdeResult
@@ -111,7 +112,7 @@ def vjp(
     rhs = result.trajectory.rhs
     y = rhs.backend.to_numpy(result.y)
     try:
-        g_out = rhs.host(cotangent).astype(y.dtype, casting="same_kind")
+        g_out = as_numpy(cotangent, rhs.backend).astype(y.dtype, casting="same_kind")
     except (TypeError, ValueError):
         raise TypeError(
             f"`cotangent` must be an array of numbers, {result.y.dtype}; got {cotangent!r}."

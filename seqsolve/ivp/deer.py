@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from seqsolve.ivp._differences import displacement
 from seqsolve.ivp._method import Method, NDArray, Points
 from seqsolve.ivp._phi import Phi, phi, phi1_derivative
-from seqsolve.ivp._rhs import RightHandSide, displacement
+from seqsolve.ivp._rhs import RightHandSide
 from seqsolve.ivp._stage_equations import linear_solve
 from seqsolve.ivp._tape import Pullback, Tape
 

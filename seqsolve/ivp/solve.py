@@ -192,6 +192,7 @@ or Method
         state = np.broadcast_to(lead, (len(state), prod(batch)))
     times = None if t_eval is None else _options.times(t_eval, start, end)
     looked_for = parse_events(events)
+    _options.reachable(end, looked_for)
     largest = _options.positive("max_step", max_step)
     first = _options.first_step(first_step, abs(end - start))
     relative, absolute = _options.tolerances(rtol, atol, len(state))

@@ -77,6 +77,10 @@ def record(model: Any, loss: Loss, x: Any, target: Any, backend: Backend, p: Pas
     output = values(flow)
     if str(output.dtype).startswith("complex"):
         raise TypeError(f"`model` must be real; got an output of {output.dtype}.")
+    if output.size == 0:
+        raise ValueError(
+            f"`x` must hold a datum at least; the output has shape {tuple(output.shape[1:])}."
+        )
     losses = evaluate(loss, output, target)
     return Record(model.layers, inputs, shapes, sites, tapes, output, losses, target)
 

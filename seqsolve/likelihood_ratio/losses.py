@@ -88,8 +88,8 @@ def cross_entropy(output: Array, target: Any, /) -> Array:
 
     Raises
     ------
-    ValueError
-        A label is not one of the classes.
+    TypeError, ValueError
+        A label is not one of the classes, or not each datum has one.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def cross_entropy(output: Array, target: Any, /) -> Array:
     return np.log(np.exp(shifted).sum(axis=-1)) - chosen
 
 
-@differentiable(lambda output, target: output - target)
+@differentiable(lambda output, target: output - _shaped(target, output.shape))
 def squared_error(output: Array, target: Any, /) -> Array:
     """Return half the squared distance.
 
@@ -119,6 +119,12 @@ def squared_error(output: Array, target: Any, /) -> Array:
     array, shape (copies, *data)
         ``((output - target) ** 2).sum(axis=-1) / 2``.
 
+    Raises
+    ------
+    ValueError
+        The target does not have the shape of an output: one column, ``(n_data, 1)``, is not
+        ``(n_data,)``.
+
     Examples
     --------
     >>> import numpy as np
@@ -126,7 +132,7 @@ def squared_error(output: Array, target: Any, /) -> Array:
     >>> squared_error(np.array([[1.0, 2.0]]), np.zeros(2))
     array([2.5])
     """
-    d = output - target
+    d = output - _shaped(target, output.shape)
     return (d * d).sum(axis=-1) * 0.5
 
 
@@ -147,6 +153,11 @@ def zero_one(output: Array, target: Any, /) -> Array:
     array, shape (copies, *data)
         Of the dtype of `output`.
 
+    Raises
+    ------
+    ValueError
+        Not each datum has one label.
+
     Examples
     --------
     >>> import numpy as np
@@ -154,7 +165,7 @@ def zero_one(output: Array, target: Any, /) -> Array:
     >>> zero_one(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     array([0., 1.])
     """
-    return (output.argmax(axis=-1) != target).astype(output.dtype)
+    return (output.argmax(axis=-1) != _shaped(target, output.shape[:-1])).astype(output.dtype)
 
 
 def masked(loss: Any) -> Any:
@@ -196,6 +207,7 @@ def masked(loss: Any) -> Any:
 def _is_label(output: Array, target: Any) -> Array:
     """Return 1 at the labels, 0 elsewhere; of the dtype of `output`."""
     n_classes = output.shape[-1]
+    _shaped(target, output.shape[:-1])
     if str(target.dtype)[:3] not in ("int", "uin"):
         raise TypeError(f"`target` must be integer labels; got an array of {target.dtype}.")
     if bool(((target < 0) | (target >= n_classes)).any()):
@@ -205,3 +217,16 @@ def _is_label(output: Array, target: Any) -> Array:
         )
     classes = np.cumsum(np.ones_like(target, shape=(n_classes,)), axis=0) - 1
     return (target[..., None] == classes).astype(output.dtype)
+
+
+def _shaped(target: Any, shape: tuple[int, ...]) -> Any:
+    """Return `target` if it has that shape, with or without the axis of copies.
+
+    Broadcasting would compare each datum with the targets of all.
+    """
+    if np.shape(target) not in (shape, shape[1:]):
+        raise ValueError(
+            f"`target` must have shape {shape}, or {shape[1:]} where the output's first axis "
+            f"counts copies; got {np.shape(target)}."
+        )
+    return target

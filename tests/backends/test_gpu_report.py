@@ -152,20 +152,6 @@ def test_without_a_device_it_measures_nothing(tmp_path):
     assert not (tmp_path / "report.json").exists()
 
 
-def test_steps_on_a_gpu_have_names(tmp_path):
-    check = BENCHMARKS.parent / "tests" / "support" / "check_on_gpu"
-    result = subprocess.run(
-        [str(check), "tests", "nothing"],
-        env=environment(LOGS=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert result.stderr.startswith("there is no step 'nothing': tests sanitizers report")
-    assert not list(tmp_path.iterdir())
-
-
 def test_sections_have_names(tmp_path):
     result = run("--sections", "memory,nothing", path=tmp_path)
     assert result.returncode == 2

@@ -18,6 +18,7 @@ TASKS = [
     ("sweeps",),
     ("gru",),
     ("chunks",),
+    ("memory",),
     ("faults", "0", "2"),
     ("faults", "1", "2"),
 ]

@@ -14,8 +14,19 @@ from seqsolve import _registry
 
 LONG = 10**6
 
+
+class Frame:
+    """A table with a column that holds no numbers."""
+
+    shape = (6, 3)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.full(self.shape, "a", dtype=object)
+
+
 ROWS = {
     # The input
+    "x a table of objects": (deer(x=Frame()), TypeError, "`x` must .*numbers; got object values"),
     "x a scalar": (deer(x=1.0), ValueError, r"`x` must have a leading axis of n_steps; .*1\."),
     "x a string": (deer(x="abc"), (TypeError, ValueError), "`x` must .*abc"),
     "x of objects": (deer(x=np.array([{}] * 6)), TypeError, "`x` must .*object"),

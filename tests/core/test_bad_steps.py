@@ -35,6 +35,36 @@ ROWS = {
         ValueError,
         r"`f` must return .*\(1, 3\); got \(1, 2\)",
     ),
+    "f returns a list of elements": (
+        deer(f=lambda y, x: [0.5 * y[..., i] for i in range(3)]),
+        ValueError,
+        r"`f` must return .*\(1, 3\); got \(3, 1\).*last axis: np\.stack\(\[\.\.\.\], axis=-1\)",
+    ),
+    "a batch in x, none in y0": (
+        deer(f=lambda y, x: 0.5 * y + x, x=np.ones((6, 2, 3)), y0=np.zeros(3)),
+        ValueError,
+        r"got \(1, 2, 3\).* needs an initial state for each: `y0` of shape \(2, 3\)",
+    ),
+    "x a list of rows": (
+        deer(f=lambda y, x: 0.5 * y + x, x=list(np.ones((6, 3)))),
+        ValueError,
+        r"`x` is taken for a tree of 6 arrays.*np\.stack\(x\) makes one array of rows",
+    ),
+    "jac one matrix for all": (
+        deer(jac=lambda y, x: np.eye(3)),
+        ValueError,
+        r"`jac` must return .*got \(3, 3\)\. .* np\.broadcast_to\(A, .*\[:-1\], 3, 3\)\)",
+    ),
+    "jac one diagonal for all": (
+        deer(jac=lambda y, x: np.ones(3)),
+        ValueError,
+        r"`jac` must return .*got \(3,\)\. .* np\.broadcast_to\(A, .*\[:-1\], 3\)\)",
+    ),
+    "jac a matrix": (
+        deer(jac=np.eye(3)),
+        TypeError,
+        r"`jac` must be callable; got an array of shape \(3, 3\) \(ndarray\)",
+    ),
     "f returns ragged lists": (deer(f=lambda y, x: [[1, 2], [3]]), (TypeError, ValueError), "`f`"),
     "f returns objects": (
         deer(f=lambda y, x: (0.5 * y).astype(object)),
@@ -322,3 +352,12 @@ def test_jacobian_errors_carry_a_note():
     with pytest.raises(KeyError) as caught:
         deer(jac=broken)()
     assert "seqsolve called `jac` with an array of shape (1, 3)" in caught.value.__notes__[0]
+
+
+def test_errors_of_a_bound_step_say_what_its_input_was():
+    gru = seqsolve.models.GRU.random(2, 3)
+    with pytest.raises(ValueError, match="broadcast") as caught:  # time and batch, exchanged
+        seqsolve.deer(gru, None, np.ones((4, 20, 2)), np.zeros((4, 3)))
+    (note,) = caught.value.__notes__
+    assert "with an array of shape (1, 4, 3), an array of shape (1, 20, 2)" in note
+    assert "time, then the batch if `y0` has one" in note

@@ -13,7 +13,7 @@ ROWS = {
     "b without a state": (
         recurrence(A=np.ones(6), b=np.ones(6)),
         ValueError,
-        r"`b` must have shape \(n_steps, \*batch, n_state\); got \(6,\)",
+        r"`b` must have shape .*got \(6,\)\. One sequence of one state is `b\[:, None\]`",
     ),
     "A of another length": (
         recurrence(A=np.ones((5, 3))),
@@ -38,7 +38,8 @@ ROWS = {
     "A with too few axes": (
         recurrence(A=np.ones(3)),
         ValueError,
-        r"`A` must have shape .*got \(3,\)",
+        r"`A` must have shape \(6, 3\), \(6, 3, 3\) or \(6, h, k, k\) with h \* k = 3.*with 1 in "
+        r"place of what is shared; got \(3,\)",
     ),
     "A of strings": (recurrence(A=[["a"] * 3] * 6), TypeError, r"`A` must .*got \(\('a'"),
     "A masked": (

@@ -64,7 +64,8 @@ def test_computed_jacobians_take_as_many_evaluations_as_a_block_has_columns(
     solution = seqsolve.deer(f, source, r.x, r.y0, jac_structure=structure, window=30)
     probe = Counted(r.f)
     seqsolve.sequential(probe, r.x, r.y0)
-    n_probe = probe.calls - 30
+    n_probe = probe.calls - 30 + 4  # steps alone, at the end
+    n_probe += 5 if source == "cs" else 0  # is the step analytic?
     if structure != "dense":  # tried at two states, by central differences or complex step
         width = 1 if structure == "diagonal" else structure.block_size
         bits = {1: 3, 2: 2}[width]  # in the numbers of six or three blocks
@@ -193,7 +194,7 @@ def test_array_step_carries_jacobian_and_structure():
     declared = ArrayStep(f, jac_structure=BlockDiagonal(2))
     solution = seqsolve.deer(declared, "cs", r.x, r.y0, window=80)
     assert_solves(solution, r.f, r.x, r.y0)
-    assert f.calls <= 4 + 9 + 1 + 3 * solution.nit
+    assert f.calls <= 4 + 5 + 9 + 1 + 4 + 3 * solution.nit
 
 
 @pytest.mark.parametrize("batch", [(), (2, 2)])
@@ -242,3 +243,75 @@ def test_damping_goes_from_newton_to_jacobi():
     picard = seqsolve.deer(r.f, lambda y, x: 0 * y, r.x, r.y0, window=200, maxiter=200).nit
     assert nit == sorted(nit)
     assert nit[0] < nit[2] < nit[-1] == picard
+
+
+def egarch(h, r):
+    """A variance that depends on the sign of what it scales: only in part not analytic."""
+    z = r * np.exp(-h / 2)
+    return -0.4 + 0.95 * h + 0.15 * np.abs(z) - 0.05 * z
+
+
+NOT_ANALYTIC = {
+    "abs, in a term": lambda y, x: 0.5 * y + 0.3 * np.abs(y) + x,
+    "the real part": lambda y, x: 0.5 * y.real + 0.1 * y + x,
+    "abs of a product": egarch,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("f", NOT_ANALYTIC.values(), ids=NOT_ANALYTIC)
+def test_complex_steps_that_miss_a_part_of_the_derivative_are_an_error(f, dtype):
+    x = (1 + np.random.default_rng(0).random((40, 3))).astype(dtype)
+    y0 = np.full(3, 0.1, dtype)
+    with pytest.raises(ValueError, match="`jac` must not be 'cs' where `f` is not analytic"):
+        seqsolve.deer(f, "cs", x, y0)
+    assert seqsolve.deer(f, "2-point", x, y0).success
+
+
+ANALYTIC_NEARLY_EVERYWHERE = {
+    "maximum": lambda y, x: np.maximum(0.5 * y + x, 0),
+    "kink at the state": lambda y, x: 0.5 * np.maximum(y, 0) + x,
+    "where": lambda y, x: np.where(y > 0, 0.5 * y, 0.1 * y) + x,
+    "steep": lambda y, x: np.exp(-np.exp(3 * y)) + x,
+    "fast oscillation": lambda y, x: 1e-5 * np.sin(1e4 * y) + x,
+    "cancellation": lambda y, x: (1e4 + np.tanh(0.5 * y + x)) - 1e4,
+    "cancels to nothing": lambda y, x: (1e9 + np.tanh(0.5 * y + x)) - 1e9,
+    "constant": lambda y, x: x + 0 * y,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("f", ANALYTIC_NEARLY_EVERYWHERE.values(), ids=ANALYTIC_NEARLY_EVERYWHERE)
+def test_kinks_and_rounding_are_not_taken_for_what_is_not_analytic(f, dtype):
+    x = np.random.default_rng(0).standard_normal((40, 3)).astype(dtype)
+    assert seqsolve.deer(f, "cs", x, np.zeros(3, dtype)).success
+
+
+NOT_HOLOMORPHIC = {
+    "abs": lambda z, x: 0.5 * z / (1 + np.abs(z) ** 2) + x,
+    "conj": lambda z, x: 0.5 * z.conj() + x,
+}
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("jac", [None, "3-point"])
+@pytest.mark.parametrize("f", NOT_HOLOMORPHIC.values(), ids=NOT_HOLOMORPHIC)
+def test_computed_jacobians_of_complex_states_need_a_complex_derivative(f, jac, dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((40, 2)) + 1j * rng.standard_normal((40, 2))).astype(dtype)
+    y0 = np.zeros(2, dtype)
+    with pytest.raises(ValueError, match="`f` must be complex-differentiable where the state"):
+        seqsolve.deer(f, jac, x, y0)
+    stepped = seqsolve.sequential(f, x, y0)
+    with pytest.raises(ValueError, match="`f` must be complex-differentiable"):
+        seqsolve.vjp(stepped, np.ones_like(stepped.y))
+    assert seqsolve.deer(lambda z, x: 0.5j * z + 0.1 * z**2 + 0.1 * x, jac, x, y0).success
+
+
+def test_a_report_on_a_step_without_complex_derivative_is_no_error():
+    """Sweeps need no derivative; that of the step is not asked for to say why they are slow."""
+    x = np.full((60, 1), 0.1 + 0.1j)
+    h = seqsolve.triangular_map(lambda z, x: z.conj() + x, x, [0.1j])
+    solution = seqsolve.jacobi(h, np.zeros(h.shape, complex))
+    assert solution.success
+    assert "Lyapunov" not in solution.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,26 @@ def test_what_the_source_archive_should_not_hold_is_named(name):
 def test_what_the_source_archive_lacks_is_named():
     found = complaints(TRACKED, WHEEL, without(SOURCE, "seqsolve-0.1.0/LICENSE"))
     assert found == ["the source archive lacks LICENSE"]
+
+
+LINK = re.compile(r"\[([^]]*)\]\(([^)\s]+)\)")
+
+
+def test_links_and_pictures_of_the_readme_lead_somewhere():
+    targets = [target for _, target in LINK.findall((ROOT / "README.md").read_text("utf-8"))]
+    local = [target for target in targets if not target.startswith("http")]
+    assert len(local) > 5
+    assert [target for target in local if not (ROOT / target.split("#")[0]).is_file()] == []
+
+
+def test_the_page_of_a_package_index_holds_nothing_relative():
+    """An index shows the text of README beside nothing else of the repository."""
+    page = metadata("seqsolve").get_payload()
+    assert page.startswith("# seqsolve")
+    assert [link for link in LINK.findall(page) if not link[1].startswith("http")] == []
+    readme = (ROOT / "README.md").read_text("utf-8")
+    words = {text for text, target in LINK.findall(readme) if not target.endswith(".png")}
+    assert [text for text in words if text not in page] == []
 
 
 def bounds(*extras: str) -> dict[str, str]:

@@ -146,3 +146,42 @@ def test_errors_of_a_late_step_tell_what_it_was_called_with(batch):
     item = (1, *(1 for _ in batch), 1)
     given = f"an array of shape {(1, *batch, 3)}, {{'u': an array of shape {item}}}"
     assert f"seqsolve called `f` with {given}: it must broadcast" in caught.value.__notes__[0]
+
+
+LOOK_AT_OTHERS = {
+    "a branch on all values": lambda y, x: (y if (y > -1).all() else -y) * 0.5 + x,
+    "a scale of all values": lambda y, x: 0.5 * y / np.maximum(1, np.abs(y).max() - 3) + x,
+}
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("f", LOOK_AT_OTHERS.values(), ids=LOOK_AT_OTHERS)
+def test_steps_that_look_at_others_later_on_are_never_a_success(f, batch, request):
+    """They treat the first two steps on their own; so they are found out at the end."""
+    x = np.random.default_rng(0).standard_normal((50, *batch, 2))
+    x[10:] *= 3
+    x[:2] = 0.1
+    y0 = np.zeros((*batch, 2))
+
+    def jac(y, x):
+        return 0 * y
+
+    if "scale" in request.node.name:
+        solution = seqsolve.deer(f, jac, x, y0, window=50, on_failure="return")
+        assert solution.status.name == "STALLED"
+        assert "it looks at other steps" in solution.message
+    else:
+        with pytest.raises(ValueError, match=r"step \d+ among others and the same step alone"):
+            seqsolve.deer(f, jac, x, y0, window=50)
+
+
+@pytest.mark.parametrize("tolerance", [0.3, 1e-3, 1e-12])
+@pytest.mark.parametrize("solver", ["deer", "jacobi"])
+def test_residuals_are_not_taken_for_steps_that_look_at_others(solver, tolerance):
+    f, x, y0 = lambda y, x: np.tanh(1.2 * y + x), np.ones((50, 2, 1)), np.zeros((2, 1))
+    options = {"rtol": tolerance, "atol": tolerance}
+    if solver == "deer":
+        assert seqsolve.deer(f, "2-point", x, y0, window=50, **options).success
+    else:
+        h = seqsolve.triangular_map(f, x, y0)
+        assert seqsolve.jacobi(h, np.zeros(h.shape), **options).success

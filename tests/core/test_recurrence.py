@@ -350,3 +350,19 @@ def test_newton_updates_settle(kind, backend):
         before = np.concatenate([np.zeros_like(y[:1]), y[:-1]])
         engine[backend].newton_update(A, apply(A, before, kind) + b, y, method="auto")
     assert error(y, exact) <= 2 * plain
+
+
+@pytest.mark.parametrize("factor", [2, -0.5, 0.5j, np.float64(0.5), np.array(0.5)], ids=repr)
+@pytest.mark.parametrize("shape", [(7, 1), (7, 3), (7, 2, 3), (0, 3)])
+def test_a_number_is_the_same_factor_of_all_states(factor, shape):
+    b = np.random.default_rng(0).standard_normal(shape)
+    expected = seqsolve.linear_recurrence(np.full(shape, factor), b)
+    np.testing.assert_array_equal(seqsolve.linear_recurrence(factor, b), expected)
+    same = seqsolve.cyclic_reduction(factor, b, reverse=True)
+    np.testing.assert_allclose(same[::-1], seqsolve.linear_recurrence(factor, b[::-1]))
+
+
+@pytest.mark.parametrize("factor", [2, 0.5, True])
+def test_pythons_numbers_do_not_widen(factor):
+    assert seqsolve.linear_recurrence(factor, np.ones((4, 2), "float32")).dtype == np.float32
+    assert seqsolve.linear_recurrence(0.5j, np.ones((4, 2), "float32")).dtype == np.complex64

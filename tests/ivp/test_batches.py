@@ -304,16 +304,22 @@ def test_complex_states_and_endless_intervals():
     [
         ({"args": (Batched([1.0, 2.0]),)}, ValueError, r"`args\[0\]` must have the batch's shape"),
         ({"args": (Batched("ab"),)}, TypeError, r"`args\[0\].values` must be an array of numbers"),
-        ({"args": (Batched(1.0),), "y0": [1.0]}, ValueError, "got a scalar"),
+        (
+            {"args": (Batched(1.0),), "y0": [1.0]},
+            ValueError,
+            r"not empty; got 1.0",
+        ),
+        ({"args": (Batched([]),), "y0": [1.0]}, ValueError, r"not empty; got \[\]"),
+        ({"t_span": (0, np.inf)}, ValueError, "`t_span` must end with a finite number where no"),
         ({"args": (Signal([0, 1], Batched(np.ones((3, 2)))),)}, ValueError, "batch's shape"),
         ({"args": (Signal([0, 1], Batched(np.ones((4, 3)))),)}, ValueError, "2 samples"),
         ({"y0": np.ones((2, 0)), "args": None}, ValueError, "not empty"),
     ],
 )
 def test_bad_input(change, error, match):
-    arguments = {"y0": np.ones((2, 3)), "args": None, **change}
+    arguments = {"t_span": (0, 1), "y0": np.ones((2, 3)), "args": None, **change}
     with pytest.raises(error, match=match):
-        solve_ivp(lambda t, y, *_: -y, (0, 1), **arguments)
+        solve_ivp(lambda t, y, *_: -y, **arguments)
 
 
 def test_no_interval():

@@ -114,7 +114,28 @@ def test_functions_that_return_one_number_in_an_array(shape, value):
     assert np.all(result.status == 0)
 
 
-@pytest.mark.parametrize("terminal", [-1, 1.5])
+@pytest.mark.parametrize("terminal", [-1, 1.5, np.nan, np.inf, "yes", [1]])
 def test_a_bad_number_of_occurrences(terminal):
     with pytest.raises(ValueError, match="terminal` must be a boolean or a positive integer"):
         solve_ivp(harmonic, (0, 1), [1, 0], events=event(lambda t, y: y[0], terminal))
+
+
+@pytest.mark.parametrize("direction", [np.nan, "up"])
+def test_a_direction_that_is_none(direction):
+    with pytest.raises(ValueError, match=r"`events\[0\].direction` must be a number; got"):
+        solve_ivp(harmonic, (0, 1), [1, 0], events=event(lambda t, y: y[0], None, direction))
+
+
+@pytest.mark.parametrize("y0", [[1.0, 0.0], [[1.0, 0.5], [0.0, 0.5]]])
+def test_events_that_write_to_their_arguments(y0):
+    def untidy(t, y):
+        t *= 2
+        y *= 3
+        return y[0]
+
+    tidy = solve_ivp(harmonic, (0, 5), y0, events=lambda t, y: y[0])
+    result = solve_ivp(harmonic, (0, 5), y0, events=untidy)
+    np.testing.assert_array_equal(result.y, tidy.y)
+    ours, theirs = (np.ravel(r.t_events[0]) for r in (result, tidy))
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)

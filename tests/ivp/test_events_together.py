@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from seqsolve import solve_ivp
+from seqsolve.ivp import Batched
 
 
 def along(t, y):
@@ -17,7 +18,7 @@ def along(t, y):
 def crossing(level, terminal=False):
     """Return an event where the state is at a level."""
 
-    def event(t, y):
+    def event(t, y, *args):
         return y[0] - level
 
     event.terminal = terminal
@@ -69,6 +70,24 @@ def test_the_interval_of_a_batch(span):
     assert (sol.t_min, sol.t_max) == (0, 3)
     assert np.isfinite(sol([0, 1, 2, 3])).all()
     assert np.isnan(sol([-0.1, 3.1])).all()
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("rates", [[1.0], [1.0, 2.0, 4.0]])
+def test_the_interval_ends_where_the_last_trajectory_does(direction, rates):
+    """As for one trajectory, and in SciPy: at the event, not at the end of the step."""
+    level = crossing(0.5, terminal=True)
+    y0 = np.zeros((1, len(rates)))
+    result = solve_ivp(
+        lambda t, y, rate: direction * rate + 0 * y, (0, 3 * direction), y0, events=level,
+        args=(Batched(np.array(rates)),), dense_output=True,
+    )  # fmt: skip
+    last = direction * 0.5
+    assert [t[0] for t in result.t_events[0]] == pytest.approx(last / np.array(rates))
+    sol = result.sol
+    assert (sol.t_min, sol.t_max) == tuple(sorted([0.0, result.t_events[0][0][0]]))
+    assert np.isfinite(sol(0.99 * last)[0, 0])
+    assert np.isnan(sol(1.01 * last)).all()
 
 
 def test_events_must_be_functions():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp as scipys
 from support.odes import harmonic, lotka_volterra, pendulum
 
-import seqsolve
-from seqsolve import solve_ivp
+from seqsolve import ivp, solve_ivp
+from seqsolve.ivp import METHODS
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
 
@@ -230,6 +232,57 @@ def test_functions_may_write_to_their_argument(shape):
     np.testing.assert_allclose(result.y[:, -1], np.exp(-1), rtol=1e-7)
 
 
+@pytest.mark.parametrize("shape", [(1,), (1, 2)])
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+def test_functions_may_write_to_the_time_and_jacobians_to_both(method, shape):
+    def fun(t, y):
+        t -= 1
+        return -t * y
+
+    def jac(t, y):
+        t -= 1
+        y *= 0
+        return [[-t]]
+
+    result = solve_ivp(fun, (0, 2), np.ones(shape), method, jac=jac, **TIGHT)
+    assert np.all(result.success)
+    np.testing.assert_allclose(result.y[:, -1], 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2)])
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("fun", lambda t, y: [y[0]], "`fun` must return 2 entries, at every time and state; got 1"),
+        ("fun", lambda t, y: y[:, :1] if y.ndim > 1 else y, "`fun` must return arrays of shape"),
+        ("jac", lambda t, y: [[0, 1], [2]], r"`jac` must return 2 entries, at .*; got 1"),
+        ("jac", lambda t, y: np.eye(3), "`jac` must return arrays of shape"),
+    ],
+)
+def test_functions_that_return_something_else_later(name, value, match, shape):
+    """What they return at the initial state is as it must be."""
+
+    def later(good):
+        return lambda t, y: value(t, y) if np.max(t) > 0.5 else good(t, y)
+
+    functions = {"fun": harmonic, "jac": lambda t, y: [[0, 1], [-1, 0]]}
+    functions[name] = later(functions[name])
+    with pytest.raises(ValueError, match=match):
+        solve_ivp(t_span=(0, 5), y0=np.ones(shape), method="Radau", **functions)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3)])
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])
+def test_results_can_be_copied_and_pickled(again, method, shape):
+    result = solve_ivp(pendulum, (0, 3), np.ones(shape), method, dense_output=True)
+    other = again(result)
+    np.testing.assert_array_equal(other.y, result.y)
+    np.testing.assert_array_equal(other.sol(1.5), result.sol(1.5))
+    w = np.ones_like(result.y)
+    np.testing.assert_array_equal(ivp.vjp(other, w).y0, ivp.vjp(result, w).y0)
+
+
 # Output.
 
 
@@ -271,6 +324,24 @@ def test_steps_are_limited():
     assert np.diff(result.t).max() <= 0.01 * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("first_step", [0.1, 1.0])
+def test_a_last_step_of_almost_no_length_does_not_shrink_the_others(first_step):
+    """Twenty steps of 0.1 end at 2 but for a rounding error."""
+    result = solve_ivp(pendulum, (0, 2), [1, 0], first_step=first_step, max_step=0.1)
+    assert np.diff(result.t).max() <= 0.1 * (1 + 1e-9)
+    assert result.t.size <= 23
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_states_that_stay_zero_without_an_absolute_tolerance(method, shape):
+    y0 = np.array([1.0, 0.0]).reshape(shape)
+    result = solve_ivp(lambda t, y: -y, (0, 2), y0, method, atol=0)
+    assert np.all(result.success)
+    assert result.y[0, -1] == pytest.approx(np.exp(-2), rel=0.1)
+    np.testing.assert_array_equal(result.y[1], 0)
+
+
 def test_the_first_step_is_the_first_to_be_tried():
     calls = []
 
@@ -301,7 +372,7 @@ def test_the_result_is_frozen_and_says_what_it_is():
 
 
 def test_methods_may_be_classes_and_instances():
-    RK45 = seqsolve.ivp.METHODS["RK45"]
+    RK45 = ivp.METHODS["RK45"]
     a, b, c = (solve_ivp(pendulum, (0, 1), [1, 0], m) for m in ("RK45", RK45, RK45()))
     np.testing.assert_array_equal(a.y, b.y)
     np.testing.assert_array_equal(a.y, c.y)
@@ -318,6 +389,16 @@ def test_a_solution_that_blows_up(rtol):
     assert not ours.success
     assert "step size" in ours.message
     assert ours.t[-1] == pytest.approx(1, rel=5e-2)
+
+
+@pytest.mark.filterwarnings("ignore::seqsolve.ConvergenceWarning")
+@pytest.mark.parametrize("method", ["RK45", "DOP853", "Radau"])
+def test_a_solution_that_reaches_the_edge_of_what_the_function_is_defined_for(method):
+    """``y = (1 - t / 2) ** 2`` up to 2, where differences displace the state below zero."""
+    result = solve_ivp(lambda t, y: -np.sqrt(y), (0, 3), [1.0], method)
+    assert result.status == -1
+    assert result.t[-1] == pytest.approx(2, rel=1e-3)
+    np.testing.assert_allclose(result.y[0], (1 - result.t / 2) ** 2, atol=2e-3)
 
 
 @pytest.mark.parametrize("method", ["RK45", "Radau"])
@@ -387,17 +468,29 @@ def test_bad_input_raises_as_in_scipy(change, match):
         ({"rtol": -1.0}, ValueError, "`rtol` must be finite"),
         ({"rtol": [1e-3] * 3}, ValueError, "`rtol` must be a number or have shape"),
         ({"events": 3}, TypeError, "`events` must be"),
-        ({"y0": ["a", "b"]}, ValueError, "`y0` must be an array of numbers"),
+        ({"y0": ["a", "b"]}, TypeError, "`y0` must be an array of numbers"),
+        ({"y0": ["1", "2"]}, TypeError, "`y0` must be an array of numbers"),
+        ({"y0": np.array(["2020"], "M8[s]")}, TypeError, "`y0` must be an array of numbers"),
+        ({"y0": np.ma.masked_array([1, 0], [0, 1])}, ValueError, "`y0` must not be masked"),
         ({"y0": []}, ValueError, "not empty"),
         ({"fun": lambda t, y: None}, TypeError, "`fun` must give numbers; got None"),
         ({"fun": lambda t, y: ["a", "b"]}, TypeError, "`fun` must give numbers"),
+        ({"fun": lambda t, y: np.ma.masked_less(y, 1)}, ValueError, "what `fun` returns"),
         ({"method": "Radau", "jac": "a"}, TypeError, "`jac` must give numbers"),
         ({"rtol": "a"}, ValueError, "`rtol` must be numbers; got 'a'"),
         ({"atol": None}, ValueError, "`atol` must be finite"),
         ({"t_eval": [0.1, "a"]}, ValueError, "`t_eval` must be numbers"),
-        ({"events": lambda t, y: y}, TypeError, r"`events\[0\]` must return a number"),
-        ({"events": lambda t, y: None}, TypeError, r"`events\[0\]` must return a number"),
+        ({"events": lambda t, y: y}, TypeError, r"`events\[0\]` must return a real number"),
+        ({"events": lambda t, y: None}, TypeError, r"`events\[0\]` must return a real number"),
+        ({"events": lambda t, y: 1j * y[0]}, TypeError, r"`events\[0\]` must return a real number"),
         ({"t_span": (np.nan, 1)}, ValueError, "`t_span` must begin"),
+        ({"t_span": (0, np.inf)}, ValueError, "`t_span` must end with a finite number where no"),
+        ({"t_span": (0, -np.inf), "events": pendulum}, ValueError, "where no event is terminal"),
+        (
+            {"first_step": np.inf},
+            ValueError,
+            "`first_step` .* and finite; got inf",
+        ),
         ({"first_step": "a"}, TypeError, "`first_step` must be a number"),
     ],
 )

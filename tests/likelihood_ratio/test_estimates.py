@@ -331,7 +331,21 @@ def run(noise=None, loss=lr.squared_error, model=None, x=None, target=None, **na
         ),
         (lambda: run(loss=None), "`loss` must be callable; got None (NoneType)."),
         (lambda: run(x=np.ones((5, 4))), "`x` must have shape (*data, 3) at Linear"),
-        (lambda: run(target=np.zeros((7, 2))), "could not be broadcast"),
+        (
+            lambda: run(target=np.zeros((7, 2))),
+            "`target` must have shape (1, 5, 2), or (5, 2) where the output's first axis counts "
+            "copies; got (7, 2).",
+        ),
+        (
+            lambda: run(loss=lr.cross_entropy, target=np.zeros(7, int)),
+            "`target` must have shape (1, 5), or (5,) where",
+        ),
+        (lambda: run(loss=lr.zero_one, target=np.zeros((5, 1), int)), "got (5, 1)."),
+        (lambda: run(loss=lr.cross_entropy, target=np.zeros((5, 1), int)), "got (5, 1)."),
+        (
+            lambda: run(x=np.ones((0, 3)), target=np.zeros((0, 2))),
+            "`x` must hold a datum at least; the output has shape (0, 2).",
+        ),
         (lambda: run(model=3), "`model` must have `layers`, `params` and `with_params`"),
         (lambda: run(x=np.ones((5, 3)) * 1j), "`model` must be real; got an output of complex128."),
         (lambda: run(chunk=0), "`chunk` must be at least 1; got 0."),
@@ -396,3 +410,21 @@ def test_what_is_refused(call, message):
 def test_losses_that_are_not_finite_are_no_success():
     with pytest.raises(FloatingPointError, match="`loss` returned values that are not finite"):
         run(loss=lambda output, target: output.sum(axis=-1) * np.nan)
+
+
+@pytest.mark.parametrize("gradients", [run, lr.backpropagate])
+def test_targets_of_one_output_need_its_axis(gradients):
+    """Broadcast, each output would be compared with the targets of all data."""
+    model, x = MLP.random((3, 4, 1), rng=0), np.ones((5, 3))
+    named = {"loss": lr.squared_error, "model": model, "x": x}
+    assert gradients(**named, target=np.zeros((5, 1))).value > 0
+    with pytest.raises(ValueError, match=r"`target` must have shape \(1, 5, 1\).*got \(5,\)"):
+        gradients(**named, target=np.zeros(5))
+
+
+def test_losses_take_one_target_with_or_without_copies():
+    output, target = np.ones((2, 5, 3)), np.zeros((5, 3))
+    for loss, right in ((lr.squared_error, target), (lr.zero_one, np.zeros(5, int))):
+        copied = np.broadcast_to(right, (2, *right.shape))
+        np.testing.assert_array_equal(loss(output, right), loss(output, copied))
+        np.testing.assert_array_equal(loss(output, right)[0], loss(output[0], right))

@@ -101,5 +101,5 @@ def test_how_often_the_loss_is_evaluated(order, calls):
         seen.append(output.shape[0])
         return lr.squared_error(output, target)
 
-    lr.value_and_grad(model, loss, lr.Noise(0.1, 4, order=order), np.ones((5, 2)), np.zeros(2))
+    lr.value_and_grad(model, loss, lr.Noise(0.1, 4, order=order), np.ones((5, 2)), np.ones((5, 2)))
     assert seen == [1] + [4] * (calls - 1)

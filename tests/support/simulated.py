@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
+import pytest
+from numba import cuda
+from numba.cuda.cudadrv.driver import CudaAPIError
 
 import seqsolve
 from seqsolve import element_step
@@ -235,6 +238,85 @@ def chunked(backend):
                     for name in (backend, "numpy")
                 )
                 np.testing.assert_allclose(ours, core, 1e-10, 1e-12)
+
+
+def memory():
+    """Find a window that fits, or say which; fuse only what threads have memory for."""
+    cell, x, y0, _ = problem(64, 1, 0)
+    exact = seqsolve.sequential(cell, x, y0, backend="numpy").y
+    limit = 10 * y0.nbytes
+    with device() as backend, little_memory(limit, reported=100 * limit):
+        solution = seqsolve.deer(cell, None, x, y0, backend=backend)
+        assert solution.success
+        assert len(solution.history) == 8  # of 64 steps at first
+        np.testing.assert_allclose(solution.y, exact, 1e-9, 1e-9)
+    with device() as backend, little_memory(limit, reported=2 * limit):
+        assert seqsolve.deer(cell, None, x, y0, backend=backend).success
+        with pytest.raises(MemoryError, match=r"no memory left.*pass `window=(\d+)`") as caught:
+            seqsolve.deer(cell, None, x, y0, backend=backend, window=60)
+        assert "CUDA_ERROR_OUT_OF_MEMORY" in str(caught.value.__cause__.__cause__)
+        advised = int(re.search(r"window=(\d+)", str(caught.value))[1])
+        assert advised == 5  # half of the memory, two iterates of 16 bytes a step
+        assert seqsolve.deer(cell, None, x, y0, backend=backend, window=advised).success
+    with device() as backend, mock.patch.object(launch, "kernel", Failing), pytest.raises(KeyError):
+        seqsolve.sequential(cell, x, y0, backend=backend)
+    local_memory(cell, x, y0, exact)
+
+
+def local_memory(cell, x, y0, exact):
+    """Step through time, or iterate on arrays, where maps do not fit the threads' memory."""
+    from seqsolve_numba.gpu import memory
+
+    each = 8 * 2 * (2 * 2 + 7)  # of two states, dense, in double precision
+    for room, fits in ((each, True), (each - 1, False)):
+        total = memory.LOCAL_SHARE**-1 * room * 1000
+        with device() as backend, mock.patch.object(memory, "total_bytes", return_value=total):
+            assert backend.fuses(cell, "float64") is fits
+            assert backend.fuses(cell, "float32")
+            for window in (None, 20):
+                solution = seqsolve.deer(cell, None, x, y0, backend=backend, window=window)
+                np.testing.assert_allclose(solution.y, exact, 1e-9, 1e-9)
+                assert solution.success
+                assert (solution.nit == 64) is (window is None and not fits)
+            y = np.concatenate([y0[None], x])
+            options = {"rtol": 0.0, "atol": np.ones(2), "maxiter": 9, "scale": 1.0, "window": 9}
+            if not fits:
+                with pytest.raises(ValueError, match=r"`window` must be 1.*2 states.*got 9"):
+                    backend.newton_windows(cell, x, y, guessed=True, **options)
+
+
+@contextmanager
+def little_memory(limit, reported):
+    """Let kernels fail, as those of a device without memory, that get larger arrays of states."""
+    from seqsolve_numba.gpu import memory
+
+    class Kernel(Failing):
+        def fail(self, arguments):
+            if max(np.size(a) * 8 for a in arguments[2:3]) > limit:
+                raise CudaAPIError(2, "Call to cuLaunchKernel results in CUDA_ERROR_OUT_OF_MEMORY")
+
+    with (
+        mock.patch.object(launch, "kernel", Kernel),
+        mock.patch.object(memory, "free_bytes", return_value=reported),
+    ):
+        yield
+
+
+class Failing:
+    """A kernel whose launch fails."""
+
+    def __init__(self, function):
+        self._kernel = cuda.jit(function)
+
+    def __getitem__(self, grid):
+        def run(*arguments):
+            self.fail(arguments)
+            self._kernel[grid](*arguments)
+
+        return run
+
+    def fail(self, arguments):
+        raise KeyError("of another kind")
 
 
 def residuals(backend):

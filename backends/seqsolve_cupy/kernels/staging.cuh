@@ -156,7 +156,9 @@ struct Stage {
         for (int which = 0; which < n_vectors; ++which) own[which] = vectors(which).own();
         if (count == length) {
             constexpr int group = int(OfVectors::group);
-#pragma unroll(fits_unrolled<Affine<Wide<T>, n>> ? length / group : 1)
+            // With more, the compiler converts whole runs before it uses their first numbers, and
+            // spills.
+#pragma unroll(fits_unrolled<Affine<Wide<T>, n>> ? 4 : 1)
             for (int first = 0; first < length; first += group) {
                 T A[group * n * n], items[n_vectors][group * n];
                 read_packs(matrices().own() + first * n * n, A);

@@ -104,20 +104,32 @@ class CudaBackend(PortableBackend):
         )
         _kernels().linear.recurrence(self.xp, A, fy, y, None, newton=True)
 
+    def default_window(
+        self, *, n_steps: int, n_batch: int, n_state: int, n_jacobian: int, dtype: Any
+    ) -> int:
+        """Return a window that fits the free memory."""
+        memory = _kernels().memory
+        numbers = memory.STATE_ARRAYS * n_state + memory.JACOBIAN_ARRAYS * n_jacobian
+        window: int = memory.fitting_steps(n_steps, n_batch * numbers * np.dtype(dtype).itemsize)
+        return window
+
     def element_window(
         self, step: Any, *, n_steps: int, n_batch: int, n_jacobian: int, dtype: Any
     ) -> int:
         """Return 1 where the sequences alone fill the device, else some steps for each thread."""
-        launch, newton = _kernels().launch, _kernels().newton
-        width = n_jacobian // step.n_state
-        if n_batch >= launch.n_resident() or not newton.fits(step.n_state, width):
+        launch, newton, memory = _kernels().launch, _kernels().newton, _kernels().memory
+        n, itemsize = step.n_state, np.dtype(dtype).itemsize
+        width = n_jacobian // n
+        if n_batch >= launch.n_resident() or not newton.fits(n, width, itemsize):
             return 1
-        window: int = newton.default_window(step.n_state, width, n_batch, n_steps)
+        fitting = memory.fitting_steps(n_steps, memory.FUSED_ARRAYS * n_batch * n * itemsize)
+        window: int = min(fitting, newton.default_window(n, width, n_batch, n_steps))
         return window
 
     def fuses(self, step: Any, dtype: Any) -> bool:
-        """Return whether a step's linear map fits in a block's shared memory."""
-        return bool(_kernels().newton.fits(step.n_state, step.jac_structure.width(step.n_state)))
+        """Return whether a step's linear map fits a block's shared memory, and its threads' own."""
+        n, itemsize = step.n_state, np.dtype(dtype).itemsize
+        return bool(_kernels().newton.fits(n, step.jac_structure.width(n), itemsize))
 
     def march(self, step: Any, x: Array | None, y: Array) -> None:
         """Step through time, a thread for each sequence."""

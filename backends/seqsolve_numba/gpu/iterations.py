@@ -23,9 +23,10 @@ def examine() -> Any:
     """
 
     def examined(
-        k: int, n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any,
-    ) -> Any:  # fmt: skip
+        k: int, n_steps: int, maxiter: int, window: int, progress: Any, report: Any
+    ) -> Any:
+        where, fronts, peaks, _ = progress
+        converged, stuck, nit, residual, _ = report
         if where[k, PHASE] == TAIL:
             where[k, PHASE] = DONE
             return -1, 0, 0.0

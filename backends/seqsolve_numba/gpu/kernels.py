@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seqsolve_numba import noise_cuda
-from seqsolve_numba.gpu import launch, linear, marching, newton, sweeps
+from seqsolve_numba.gpu import launch, linear, marching, memory, newton, sweeps
 from seqsolve_numba.gpu.program import Programs, explained
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "launch",
     "linear",
     "marching",
+    "memory",
     "newton",
     "noise_cuda",
     "sweeps",

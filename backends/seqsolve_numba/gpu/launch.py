@@ -12,6 +12,7 @@ from numba import cuda
 
 from seqsolve.backend import FusedOutcome
 from seqsolve_numba.device import simulated
+from seqsolve_numba.gpu.memory import memory_errors
 
 #: Threads that work on a sequence together. The simulator's are threads of Python.
 TEAM = 4 if simulated() else 128
@@ -61,8 +62,15 @@ def ready(compiled: Any, grid: Grid, n_threads: int, *arguments: Any) -> Callabl
     """Return what launches a kernel, with its arguments prepared, as often as it is called."""
     shared = tuple(_shared(a) for a in arguments)
     if simulated():
-        return lambda: compiled[grid, n_threads](*shared)
-    return functools.partial(_launcher(compiled, grid, n_threads, _stream_handle()), *shared)
+        launcher = compiled[grid, n_threads]
+    else:
+        launcher = _launcher(compiled, grid, n_threads, _stream_handle())
+
+    def launch() -> None:
+        with memory_errors():
+            launcher(*shared)
+
+    return launch
 
 
 def rounds(backend: Any, launches: Sequence[Callable[[], None]], left: Any) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numba import cuda
 
 from seqsolve.backend import FusedOutcome
-from seqsolve_numba.gpu import launch
+from seqsolve_numba.gpu import launch, memory
 from seqsolve_numba.gpu.chunks import (
     carry_increments,
     compose_chunk,
@@ -62,11 +62,11 @@ def newton_windows(
 ) -> FusedOutcome:
     """Solve window after window, as the backend contract says."""
     xp, n_batch, number = backend.xp, y.shape[1], program.number
-    if not fits(program.n_state, program.width):
+    if not fits(program.n_state, program.width, np.dtype(number).itemsize):
         raise ValueError(
             f"`window` must be 1 on a CUDA device where a step's Jacobian is as large as that of "
             f"{program.n_state} states with {program.width} entries in a row: it does not fit in "
-            f"the shared memory of a block; got {window}."
+            f"the shared memory of a block, or not in the memory of all threads; got {window}."
         )
     maxiter = min(maxiter, window)
     report = launch.Report(backend, y, window, maxiter + 1)
@@ -76,27 +76,30 @@ def newton_windows(
         xp.zeros((n_batch, COLUMNS), dtype="int64"),
         xp.zeros(n_batch, dtype="int64"),
         xp.zeros((n_batch, 2), dtype="float64"),
+        left := xp.full(1, n_batch, dtype="int64"),
     )
-    left = xp.full(1, n_batch, dtype="int64")
     test = (number(rtol), backend.asarray(atol, dtype=str(y.dtype)), number(scale))
     limit = number(np.finfo(number).max ** 0.5)
-    judge = (len(y) - 1, maxiter, window, *progress, left, *report.arrays)
+    judge = (len(y) - 1, maxiter, window, progress, report.arrays)
     team = team_of(program.n_state, program.width)
     n_blocks = _blocks_each(program.n_state, program.width, n_batch, min(window, len(y) - 1))
     if n_blocks == 1:
         kernel = program.kernel("newton", _one_block)
         launch.run(kernel, n_batch, team, x, params, y, guessed, *test, limit, *judge)
         return report.outcome()
-    advance = (x, params, y, guessed, test[2], limit, *progress)
-    compose = (x, params, y, *test, *progress)
+    advance = (x, params, y, guessed, test[2], limit, progress)
+    compose = (x, params, y, *test, progress)
     launches = shared_launches(program, xp, (n_batch, n_blocks), judge, advance, compose)
     launch.rounds(backend, launches, left)
     return report.outcome()
 
 
-def fits(n_state: int, width: int) -> bool:
-    """Return whether a step's linear map fits in shared memory."""
-    return 8 * (n_state * (width + 2) + 2) <= launch.SHARED
+def fits(n_state: int, width: int, itemsize: int) -> bool:
+    """Return whether a step's linear map fits a block's shared memory, and its threads' own."""
+    shared = 8 * (n_state * (width + 2) + 2)
+    local = itemsize * n_state * (width + 4) + 8 * n_state * (width + 3)
+    room = memory.LOCAL_SHARE * memory.total_bytes() / launch.n_resident()
+    return shared <= launch.SHARED and local <= room
 
 
 def default_window(n_state: int, width: int, n_batch: int, n_steps: int) -> int:
@@ -127,9 +130,9 @@ def _one_block(program: Program) -> Any:
 
     def newton(
         x: Any, params: Any, y: Any, guessed: bool, rtol: Any, atol: Any, scale: Any, limit: Any,
-        n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any, left: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+        n_steps: int, maxiter: int, window: int, progress: Any, report: Any,
     ) -> None:  # fmt: skip
+        where, fronts, peaks, left = progress
         ends = cuda.shared.array(increments, np.float64)
         products = cuda.shared.array(matrices, np.float64)
         state = cuda.local.array(n, number)
@@ -146,12 +149,9 @@ def _one_block(program: Program) -> Any:
         while True:
             cuda.syncthreads()
             if thread == 0:
-                w, iteration, peak = judge(
-                    k, n_steps, maxiter, window, where, fronts, peaks,
-                    converged, stuck, nit, residual,
-                )  # fmt: skip
+                w, iteration, largest = judge(k, n_steps, maxiter, window, progress, report)
                 if w >= 0:
-                    cuda.atomic.max(trace, (w, iteration), peak)
+                    cuda.atomic.max(report[-1], (w, iteration), largest)
                 if where[k, PHASE] == DONE:
                     cuda.atomic.sub(left, 0, 1)
             cuda.syncthreads()

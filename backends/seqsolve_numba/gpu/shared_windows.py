@@ -61,9 +61,9 @@ def shared_launches(
     """
     team, maps = sizes(program)[-1], _Maps.empty(xp, program, *grid)
     return (
-        launch.ready(program.kernel("scan", _scan), grid[0], team, *judge, *maps),
-        launch.ready(program.kernel("update", _update), grid, team, *advance, *maps),
-        launch.ready(program.kernel("compose", _compose), grid, team, *compose, *maps),
+        launch.ready(program.kernel("scan", _scan), grid[0], team, *judge, maps),
+        launch.ready(program.kernel("update", _update), grid, team, *advance, maps),
+        launch.ready(program.kernel("compose", _compose), grid, team, *compose, maps),
     )
 
 
@@ -117,10 +117,10 @@ def _compose(program: Program) -> Any:
     combine = combine_maps(n, width)
 
     def compose_all(
-        x: Any, params: Any, y: Any, rtol: Any, atol: Any, scale: Any,
-        where: Any, fronts: Any, peaks: Any, vectors: Any, chunk_products: Any, calm: Any,
-        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
-    ) -> None:  # fmt: skip
+        x: Any, params: Any, y: Any, rtol: Any, atol: Any, scale: Any, progress: Any, maps: Any
+    ) -> None:
+        where, fronts, peaks, _ = progress
+        vectors, chunk_products, calm, block_ends, block_products, block_peaks, _ = maps
         ends = cuda.shared.array(increments, np.float64)
         products = cuda.shared.array(matrices, np.float64)
         heads = cuda.shared.array(team, np.int64)
@@ -181,22 +181,18 @@ def _scan(program: Program) -> Any:
     judge, carry = examine(), carry_increments(n, width)
 
     def scan(
-        n_steps: int, maxiter: int, window: int, where: Any, fronts: Any, peaks: Any, left: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
-        vectors: Any, chunk_products: Any, calm: Any,
-        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
-    ) -> None:  # fmt: skip
+        n_steps: int, maxiter: int, window: int, progress: Any, report: Any, maps: Any
+    ) -> None:
+        where, _, peaks, left = progress
+        vectors, chunk_products, calm, block_ends, block_products, block_peaks, starts = maps
         ends = cuda.shared.array(increments, np.float64)
         products = cuda.shared.array(matrices, np.float64)
         column = cuda.local.array(n, np.float64)
         k, thread, n_blocks = cuda.blockIdx.x, cuda.threadIdx.x, block_ends.shape[1]
         if thread == 0 and where[k, PHASE] != DONE:
-            w, iteration, largest = judge(
-                k, n_steps, maxiter, window, where, fronts, peaks,
-                converged, stuck, nit, residual,
-            )  # fmt: skip
+            w, iteration, largest = judge(k, n_steps, maxiter, window, progress, report)
             if w >= 0:
-                cuda.atomic.max(trace, (w, iteration), largest)
+                cuda.atomic.max(report[-1], (w, iteration), largest)
             if where[k, PHASE] == DONE:
                 cuda.atomic.sub(left, 0, 1)
         cuda.syncthreads()
@@ -252,9 +248,9 @@ def _update(program: Program) -> Any:
 
     def update_all(
         x: Any, params: Any, y: Any, guessed: bool, scale: Any, limit: Any,
-        where: Any, fronts: Any, peaks: Any, vectors: Any, chunk_products: Any, calm: Any,
-        block_ends: Any, block_products: Any, block_peaks: Any, starts: Any,
+        progress: Any, maps: Any,
     ) -> None:  # fmt: skip
+        where, vectors, chunk_products, starts = progress[0], maps[0], maps[1], maps[-1]
         ends = cuda.shared.array(increments, np.float64)
         products = cuda.shared.array(matrices, np.float64)
         state = cuda.local.array(n, number)

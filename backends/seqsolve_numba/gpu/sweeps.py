@@ -102,16 +102,16 @@ def sweep_windows(
         xp.zeros((n_batch, tiles.depth), dtype="int64"),
         xp.zeros((n_batch, tiles.depth), dtype="float64"),
         xp.zeros((n_batch, 2), dtype="float64"),
+        left := xp.full(1, n_batch, dtype="int64"),
     )
-    left = xp.full(1, n_batch, dtype="int64")
     atol = backend.asarray(atol, dtype=str(y.dtype))
     iterates = (y, xp.empty_like(y))
-    sweep = (x, params, *iterates, number(rtol), atol, inner, *progress)
-    judge = (*iterates, maxiter, window, inner, *progress, left, *report.arrays)
+    sweep = (x, params, *iterates, number(rtol), atol, inner, progress)
+    judge = (*iterates, maxiter, window, inner, progress, report.arrays)
     n_blocks = launch.blocks_each(n_batch, -(-min(window, len(y) - 1) // tiles.kept))
     if n_blocks == 1 or n_batch >= launch.n_multiprocessors():
         kernel = program.kernel("sweeps", _one_block)
-        launch.run(kernel, n_batch, tiles.team, *sweep, maxiter, window, left, *report.arrays)
+        launch.run(kernel, n_batch, tiles.team, *sweep, maxiter, window, report.arrays)
     else:
         launches = (
             launch.ready(program.kernel("judge", _judge), n_batch, 1, *judge),
@@ -128,31 +128,23 @@ def _one_block(program: Program) -> Any:
     make, judge = _round(program), _decide(program)
 
     def sweeps(
-        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int,
-        where: Any, fronts: Any, peaks: Any, solved: Any,
-        maxiter: int, window: int, left: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int, progress: Any,
+        maxiter: int, window: int, report: Any,
     ) -> None:  # fmt: skip
         tile = cuda.shared.array((team, n), number)
         reach = cuda.shared.array(depth, np.int64)
         tops = cuda.shared.array(depth, np.float64)
         state = cuda.local.array(n, number)
         image = cuda.local.array(n, number)
-        k = cuda.blockIdx.x
+        k, where = cuda.blockIdx.x, progress[0]
         while True:
             cuda.syncthreads()
             if cuda.threadIdx.x == 0:
-                judge(
-                    k, y, other, maxiter, window, inner, where, fronts, peaks, solved, left,
-                    converged, stuck, nit, residual, trace,
-                )  # fmt: skip
+                judge(k, y, other, maxiter, window, inner, progress, report)
             cuda.syncthreads()
             if where[k, PHASE] == DONE:
                 break
-            make(
-                x, params, y, other, rtol, atol, inner, where, fronts, peaks, solved,
-                tile, reach, tops, state, image,
-            )  # fmt: skip
+            make(x, params, y, other, rtol, atol, inner, progress, tile, reach, tops, state, image)
 
     return sweeps
 
@@ -164,19 +156,15 @@ def _sweep(program: Program) -> Any:
     make = _round(program)
 
     def sweep(
-        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int,
-        where: Any, fronts: Any, peaks: Any, solved: Any,
-    ) -> None:  # fmt: skip
+        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int, progress: Any
+    ) -> None:
         tile = cuda.shared.array((team, n), number)
         reach = cuda.shared.array(depth, np.int64)
         tops = cuda.shared.array(depth, np.float64)
         state = cuda.local.array(n, number)
         image = cuda.local.array(n, number)
-        if where[cuda.blockIdx.x, PHASE] != DONE:
-            make(
-                x, params, y, other, rtol, atol, inner, where, fronts, peaks, solved,
-                tile, reach, tops, state, image,
-            )  # fmt: skip
+        if progress[0][cuda.blockIdx.x, PHASE] != DONE:
+            make(x, params, y, other, rtol, atol, inner, progress, tile, reach, tops, state, image)
 
     return sweep
 
@@ -186,16 +174,11 @@ def _judge(program: Program) -> Any:
     decide = _decide(program)
 
     def judge(
-        y: Any, other: Any, maxiter: int, window: int, inner: int,
-        where: Any, fronts: Any, peaks: Any, solved: Any, left: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
-    ) -> None:  # fmt: skip
+        y: Any, other: Any, maxiter: int, window: int, inner: int, progress: Any, report: Any
+    ) -> None:
         k = cuda.blockIdx.x
-        if where[k, PHASE] != DONE:
-            decide(
-                k, y, other, maxiter, window, inner, where, fronts, peaks, solved, left,
-                converged, stuck, nit, residual, trace,
-            )  # fmt: skip
+        if progress[0][k, PHASE] != DONE:
+            decide(k, y, other, maxiter, window, inner, progress, report)
 
     return judge
 
@@ -211,15 +194,11 @@ def _decide(program: Program) -> Any:
 
     def decide(
         k: int, y: Any, other: Any, maxiter: int, window: int, inner: int,
-        where: Any, fronts: Any, peaks: Any, solved: Any, left: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+        progress: Any, report: Any,
     ) -> None:  # fmt: skip
-        examined(
-            k, y, other, maxiter, window, inner, where, fronts, peaks, solved,
-            converged, stuck, nit, residual, trace,
-        )  # fmt: skip
-        if where[k, PHASE] == DONE:
-            cuda.atomic.sub(left, 0, 1)
+        examined(k, y, other, maxiter, window, inner, progress, report)
+        if progress[0][k, PHASE] == DONE:
+            cuda.atomic.sub(progress[-1], 0, 1)
 
     return launch.device_function(decide)
 
@@ -230,10 +209,10 @@ def _round(program: Program) -> Any:
     by_tiles, by_blocks = _sweep_tiles(program), _sweep_blocks(program)
 
     def make(
-        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int,
-        where: Any, fronts: Any, peaks: Any, solved: Any,
+        x: Any, params: Any, y: Any, other: Any, rtol: Any, atol: Any, inner: int, progress: Any,
         tile: Any, reach: Any, tops: Any, state: Any, image: Any,
     ) -> None:  # fmt: skip
+        where, fronts, peaks, solved, _ = progress
         k, phase = cuda.blockIdx.x, where[cuda.blockIdx.x, PHASE]
         begin, first, size = where[k, BEGIN], where[k, FIRST], where[k, SIZE]
         source, target = (other, y) if where[k, SOURCE] == 1 else (y, other)

@@ -43,9 +43,10 @@ def examine(n: int, kept: int, most: int, record: Any) -> Any:
 
     def examined(
         k: int, y: Any, other: Any, maxiter: int, window: int, inner: int,
-        where: Any, fronts: Any, peaks: Any, solved: Any,
-        converged: Any, stuck: Any, nit: Any, residual: Any, trace: Any,
+        progress: Any, report: Any,
     ) -> None:  # fmt: skip
+        where, fronts, peaks, solved, _ = progress
+        converged, stuck, nit, residual, trace = report
         n_steps = y.shape[0] - 1
         if where[k, PHASE] != STORE:
             target = y if where[k, SOURCE] == 1 else other
