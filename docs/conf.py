@@ -34,6 +34,7 @@ extensions = [
     "executed_docstrings",
     "figures",
     "include_if_present",
+    "joined_streams",
     "mathml",
 ]
 exclude_patterns = ["_build", "benchmarks/*_table.md", "README*"]
