@@ -144,6 +144,7 @@ def tried_alone(solution: Solution) -> Solution:
     if problem.binds or isinstance(problem.step, ElementStep):
         return solution
     backend, converged = problem.backend, solution.converged_steps.ravel()
+    before = problem.counts.nfev
 
     def state(t: int, one: Sequences) -> Array:
         if t < 0:
@@ -163,7 +164,7 @@ def tried_alone(solution: Solution) -> Solution:
             what, other = f"step {t} among others", "the same step alone"
             slack = float(solution.residual.ravel()[i])
             _probe.compare(problem, state(t, one), alone, what, other, slack)
-    return replace(solution, nfev=problem.counts.nfev)
+    return replace(solution, nfev=solution.nfev + problem.counts.nfev - before)
 
 
 def with_message(solution: Solution) -> Solution:
