@@ -141,6 +141,7 @@ def tried_alone(solution: Solution) -> Solution:
     windows = [w for w in solution.history if w.residuals and w.stop > w.start]
     if problem is None or problem.binds or isinstance(problem.step, ElementStep) or not windows:
         return solution
+    before = problem.counts.nfev
     for k in range(N_ALONE):
         window = windows[(2 * k + 1) * len(windows) // (2 * N_ALONE)]
         t = window.start + (2 * k + 1) * (window.stop - window.start) // (2 * N_ALONE)
@@ -148,7 +149,7 @@ def tried_alone(solution: Solution) -> Solution:
         if pair is not None:
             what, other = f"step {t} among others", "the same step alone"
             _probe.compare(problem, *pair, what, other)
-    return replace(solution, nfev=problem.counts.nfev)
+    return replace(solution, nfev=solution.nfev + problem.counts.nfev - before)
 
 
 def check_unchanged(solution: Solution) -> None:
@@ -225,11 +226,7 @@ def _where(solution: Solution) -> str:
 
 
 def _slow(solution: Solution) -> bool:
-    return any(
-        len(w.residuals) > 8 and 4 * w.nit > w.stop - w.start
-        for w in solution.history
-        if w.residuals
-    )
+    return any(4 * w.nit > w.stop - w.start for w in solution.history if len(w.residuals) > 8)
 
 
 def _growth(solution: Solution) -> float | None:
