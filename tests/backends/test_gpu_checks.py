@@ -84,7 +84,7 @@ def test_steps_have_names(tmp_path):
         check=False,
     )
     assert result.returncode == 2
-    assert result.stderr.startswith("there is no step 'nothing': tests sanitizers report")
+    assert result.stderr.startswith("there is no step 'nothing': tests report rivals")
     assert not list(tmp_path.iterdir())
 
 
