@@ -103,7 +103,7 @@ def evaluate(loss: Loss, output: Array, target: Any) -> Array:
         got = getattr(losses, "shape", None)
         raise ValueError(
             f"`loss` must return one value for each datum: shape {expected} for an output of "
-            f"shape {tuple(output.shape)}; got {losses if got is None else tuple(got)}."
+            f"shape {tuple(output.shape)}; got {_checks.describe(losses) if got is None else tuple(got)}."
         )
     if not bool(np.isfinite(losses).all()):
         raise FloatingPointError(
