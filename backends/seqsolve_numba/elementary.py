@@ -184,6 +184,12 @@ def log10(x: Value) -> Value:
     return _in_log_domain(x, k * c.log10_2[0] + (high + (low + k * c.log10_2[1])))
 
 
+def logaddexp(x: Value, y: Value) -> Value:
+    """Return ``log(exp(x) + exp(y))``."""
+    difference = x.equals(y).choose(0.0, (x - y).size)
+    return (x > y).choose(x, y) + log1p(exp(-difference))
+
+
 def _constants(x: Value) -> _Constants:
     return _CONSTANTS[x.format]
 
@@ -286,4 +292,4 @@ def _in_log_domain(x: Value, y: Value) -> Value:
 
 
 #: All of them.
-FUNCTIONS = (exp, exp2, expm1, sinh, cosh, tanh, log, log1p, log2, log10)
+FUNCTIONS = (exp, exp2, expm1, sinh, cosh, tanh, log, log1p, log2, log10, logaddexp)

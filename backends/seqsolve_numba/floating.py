@@ -118,6 +118,9 @@ class Value:
     def __truediv__(self, other: Any) -> Value:
         return self._operation("div", other)
 
+    def __mod__(self, other: Any) -> Value:
+        return self._operation("rem", other)
+
     def __and__(self, other: Any) -> Value:
         return self._operation("and_", other)
 

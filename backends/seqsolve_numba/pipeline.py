@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-call"
-"""Numba's way from a function to machine code, with powers that need no call."""
+"""Numba's way from a function to machine code, with operators that need no call."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.untyped_passes import ReconstructSSA
 
-from seqsolve_numba.replaced import POWER
+from seqsolve_numba.replaced import OPERATORS
 
-#: Constant exponents that LLVM turns into products, a root or a division.
-SIMPLE = (-1.0, 0.5, 1.0, 2.0)
+#: Constants on the right of an operator with which it is an instruction, or some.
+SIMPLE = {operator.pow: (-1.0, 0.5, 1.0, 2.0), operator.mod: (1.0,)}
+SIMPLE |= {operator.ipow: SIMPLE[operator.pow], operator.imod: SIMPLE[operator.mod]}
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
-class _ReplacePowers(FunctionPass):
-    """Puts the backend's power in place of the operators ``**`` and ``**=``."""
+class _ReplaceOperators(FunctionPass):
+    """Puts the backend's functions in place of operators that are calls of the C library."""
 
-    _name = "seqsolve_replace_powers"
+    _name = "seqsolve_replace_operators"
 
     def __init__(self) -> None:
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:
         """Return whether there were any."""
-        changed = False
-        for block in state.func_ir.blocks.values():
+        code, changed = state.func_ir, False
+        for block in code.blocks.values():
             for kind in ("binop", "inplace_binop"):
                 for expression in block.find_exprs(op=kind):
-                    if expression.fn in (operator.pow, operator.ipow) and not _is_simple(
-                        state.func_ir, expression.rhs
-                    ):
-                        expression.fn = POWER
-                        changed = True
+                    replacement = OPERATORS.get(expression.fn)
+                    if replacement and not _is_simple(code, expression):
+                        expression.fn = replacement
                         if kind == "inplace_binop":
-                            expression.immutable_fn = POWER
+                            expression.immutable_fn = replacement
+                        changed = True
         return changed
 
 
-def _is_simple(code: Any, exponent: Any) -> bool:
-    """Return whether an exponent is a constant of those."""
+def _is_simple(code: Any, expression: Any) -> bool:
+    """Return whether a constant of those is on the right."""
     try:
-        return code.infer_constant(exponent) in SIMPLE
+        return code.infer_constant(expression.rhs) in SIMPLE[expression.fn]
     except errors.ConstantInferenceError:
         return False
 
@@ -56,6 +56,6 @@ class Compiler(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         """Return the only pipeline."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.add_pass_after(_ReplacePowers, ReconstructSSA)
+        passes.add_pass_after(_ReplaceOperators, ReconstructSSA)
         passes.finalize()
         return [passes]

@@ -52,19 +52,19 @@ def _function(emit: Callable[..., Value], name: str, arguments: tuple[Value, ...
     builder.ret(emit(*inner).code)
     vector, mask = ir.VectorType(number, _MANY), ir.VectorType(ir.IntType(1), _MANY)
     kind = ir.FunctionType(vector, [*[vector] * len(arguments), mask])
-    _keep(module, ir.Function(module, kind, f"{name}.M"))
+    _keep(module, function, ir.Function(module, kind, f"{name}.M"))
     return function
 
 
-def _keep(module: ir.Module, function: ir.Function) -> None:
-    """Keep the declaration of a function that nothing calls."""
+def _keep(module: ir.Module, *functions: ir.Function) -> None:
+    """Keep functions as they are: LLVM removes neither arguments nor what nothing calls."""
     name, pointer = "llvm.compiler.used", ir.IntType(8).as_pointer()
     used = module.globals.get(name)
     if used is None:
         used = ir.GlobalVariable(module, ir.ArrayType(pointer, 0), name)
         used.linkage, used.section = "appending", "llvm.metadata"
         used.initializer = ir.Constant(used.value_type, [])
-    kept = [*used.initializer.constant, function.bitcast(pointer)]
+    kept = [*used.initializer.constant, *(f.bitcast(pointer) for f in functions)]
     used.value_type = ir.ArrayType(pointer, len(kept))
     used.initializer = ir.Constant(used.value_type, kept)
 

@@ -14,7 +14,14 @@ from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, overload
 
-from seqsolve_numba import elementary, errorfunction, inverse, powers, trigonometry
+from seqsolve_numba import (
+    elementary,
+    errorfunction,
+    inverse,
+    powers,
+    remainders,
+    trigonometry,
+)
 from seqsolve_numba.floating import FLOAT32, FLOAT64, Value
 
 #: They become float64.
@@ -23,10 +30,14 @@ _INTEGERS = (types.int32, types.uint32, types.int64, types.uint64)
 _FORMATS = {types.float32: FLOAT32, types.float64: FLOAT64}
 
 
-def stand_in(emit: Callable[..., Value], original: Any, *, integers: int = 2) -> Any:
+def _all(arguments: Any) -> bool:
+    return True
+
+
+def stand_in(emit: Callable[..., Value], original: Any, takes: Callable[[Any], bool] = _all) -> Any:
     """Return what stands in compiled code for a function: itself, but for real numbers.
 
-    Of its arguments, the first so many may be integers; these become float64.
+    Integers among them become float64. Where `takes` says no of the types, it is the function.
     """
 
     def function(*arguments: Any) -> Any:
@@ -35,9 +46,8 @@ def stand_in(emit: Callable[..., Value], original: Any, *, integers: int = 2) ->
     n_arguments = emit.__code__.co_argcount
 
     def typed(self: Any, arguments: Any, keywords: Any) -> Any:
-        if len(arguments) == n_arguments and not keywords:
-            reals = [types.float64 if a in _INTEGERS else a for a in arguments[:integers]]
-            reals += arguments[integers:]
+        if len(arguments) == n_arguments and not keywords and takes(arguments):
+            reals = [types.float64 if a in _INTEGERS else a for a in arguments]
             if all(a in _FORMATS for a in reals):
                 widest = types.float64 if types.float64 in reals else types.float32
                 return widest(*[widest] * n_arguments)
@@ -94,14 +104,17 @@ def _extreme(name: str, ufunc: Any) -> Any:
     return extreme
 
 
-#: Functions that `math` calls by another name.
+#: Functions that `math` calls by another name, and those that it has not.
 _IN_MATH = {
     "power": "pow",
     "arctan": "atan",
     "arctan2": "atan2",
     "arcsin": "asin",
     "arccos": "acos",
+    "remainder": "",  # its own is rounded to the nearest
 }
+
+_MODULES = (elementary, trigonometry, inverse, errorfunction, powers, remainders)
 
 
 def _replaced() -> dict[Any, Any]:
@@ -109,17 +122,27 @@ def _replaced() -> dict[Any, Any]:
         np.minimum: _extreme("llvm.minimum", np.minimum),
         np.maximum: _extreme("llvm.maximum", np.maximum),
     }
-    for module in (elementary, trigonometry, inverse, errorfunction, powers):
-        for emit in module.FUNCTIONS:
-            name = emit.__name__
-            for original in (getattr(np, name, None), getattr(math, _IN_MATH.get(name, name))):
-                if original is not None:
-                    functions[original] = stand_in(emit, original)
+    for emit in (emit for module in _MODULES for emit in module.FUNCTIONS):
+        name = emit.__name__
+        for module, known in ((np, name), (math, _IN_MATH.get(name, name))):
+            if hasattr(module, known):
+                original = getattr(module, known)
+                functions[original] = stand_in(emit, original)
     return functions
 
 
 #: In place of what.
 REPLACED: Mapping[Any, Any] = _replaced()
 
-#: In place of the operator between floating-point numbers.
-POWER = stand_in(powers.power, operator.pow, integers=1)
+_POWER = stand_in(powers.power, operator.pow, lambda types: types[1] in _FORMATS)
+_REMAINDER = stand_in(
+    remainders.remainder, operator.mod, lambda types: any(a in _FORMATS for a in types)
+)
+
+#: In place of operators.
+OPERATORS: Mapping[Any, Any] = {
+    operator.pow: _POWER,
+    operator.ipow: _POWER,
+    operator.mod: _REMAINDER,
+    operator.imod: _REMAINDER,
+}

@@ -29,8 +29,21 @@ from seqsolve_numba.translate import Translator
 NAMES = ("exp", "exp2", "expm1", "sinh", "cosh", "tanh", "log", "log1p", "log2", "log10")
 
 #: Functions of the C library that are looked for.
-CALLED = (*NAMES, "sin", "cos", "tan", "atan", "atan2", "asin", "acos", "erf", "erfc", "pow")
-CALLED = (*CALLED, "lgamma", "cbrt")
+CALLED = (
+    *NAMES,
+    "sin",
+    "cos",
+    "tan",
+    "atan",
+    "atan2",
+    "asin",
+    "acos",
+    "erf",
+    "erfc",
+    "pow",
+    "fmod",
+)
+CALLED = (*CALLED, "hypot", "lgamma", "cbrt")
 
 #: Largest errors, in units in the last place.
 BOUNDS = {"expm1": 2.6, "sinh": 2.8, "tanh": 2.8, "cosh": 1.7, "exp2": 1.7, "log1p": 1.7}
@@ -138,6 +151,7 @@ def others(y_prev, x, params, y_out):
     total = math.asin(y) + np.arccos(y) + math.erf(y) + math.erfc(x[0])
     total += y**1.5 + np.power(y, x[0]) + math.pow(x[0], y)
     y **= x[0]
+    total += y % x[0] + math.hypot(y, total) + np.logaddexp(y, x[0])
     y_out[0] = total + y
 
 

@@ -1,4 +1,4 @@
-"""Angles, powers and the error function in compiled steps: accuracy, special values, bits."""
+"""Angles, powers, remainders, error functions: accuracy, special values, bits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from seqsolve_numba.replaced import stand_in
 
 #: Largest errors, in units in the last place.
 BOUNDS = {"sin": 0.8, "cos": 0.8, "tan": 2.3, "arctan": 1.9, "arcsin": 1.3, "arccos": 1.3}
-PAIR_BOUNDS = {"power": 1.9, "arctan2": 1.95}
+PAIR_BOUNDS = {"power": 1.9, "arctan2": 1.95, "hypot": 1.3, "fmod": 0.0, "remainder": 0.5}
 ERROR_BOUNDS = {"erf": 1.3, "erfc": 4.3}
 
 in_longer = pytest.mark.skipif(not HAS_LONGER, reason="longdouble is no longer than float64 here")
@@ -67,16 +67,13 @@ def power_points(dtype, n_points):
         return a, np.where(rng.random(a.size) < 0.7, b, few).astype(dtype)
 
 
-def arctan2_points(dtype, n_points):
-    """Return coordinates, most of them of the same size."""
+def pairs(dtype, n_points):
+    """Return pairs of numbers of all exponents, most of them of the same size."""
     rng = np.random.default_rng(3)
     a, b = all_exponents(dtype, n_points), all_exponents(dtype, n_points, seed=1)
     with np.errstate(all="ignore"):
         near = (a * np.exp(3 * rng.normal(size=n_points))).astype(dtype)
     return a, np.where(rng.random(n_points) < 0.7, near, b)
-
-
-POINTS = {"power": power_points, "arctan2": arctan2_points}
 
 
 @dtypes
@@ -91,11 +88,34 @@ def test_accuracy(name, dtype):
 @dtypes
 @pytest.mark.parametrize("name", PAIR_BOUNDS)
 def test_accuracy_of_pairs(name, dtype):
-    a, b = POINTS[name](dtype, 60_000)
+    a, b = (power_points if name == "power" else pairs)(dtype, 60_000)
     with np.errstate(all="ignore"):
         exact = getattr(np, name)(longer(a), longer(b))
         worst = errors(on_pairs(replaced(name))(a, b), a, exact).max()
     assert worst <= PAIR_BOUNDS[name]
+
+
+@both
+def test_sums_of_exponentials(dtype):
+    """Where the result is near zero, the error is that of the larger number."""
+    rng = np.random.default_rng(8)
+    a, b = (5 * rng.normal(size=(2, 5_000))).astype(dtype)
+    values, eps = on_pairs(replaced("logaddexp"))(a, b), np.finfo(dtype).eps
+    exact = np.logaddexp(longer(a), longer(b))
+    assert np.all(np.abs(values - exact) <= 2 * eps * np.maximum(np.abs(a), np.abs(exact) + 1))
+    np.testing.assert_allclose(values, exact, 50 * eps, 2 * eps)
+
+
+@both
+def test_remainders_of_quotients_with_many_digits(dtype):
+    rng = np.random.default_rng(9)
+    quotient = 2.0 ** rng.uniform(0, 60, 5_000)
+    y = rng.uniform(0.1, 10, 5_000).astype(dtype)
+    x = (y * quotient * rng.choice([-1, 1], 5_000)).astype(dtype)
+    whole = (np.round(x / y) * y).astype(dtype)
+    for a in (x, whole, np.nextafter(whole, dtype(0))):
+        np.testing.assert_array_equal(on_pairs(replaced("remainder"))(a, y), np.remainder(a, y))
+        np.testing.assert_array_equal(on_pairs(replaced("fmod"))(a, -y), np.fmod(a, -y))
 
 
 @both
@@ -197,7 +217,7 @@ def test_special_values(name, dtype):
 
 
 @both
-@pytest.mark.parametrize("name", PAIR_BOUNDS)
+@pytest.mark.parametrize("name", [*PAIR_BOUNDS, "logaddexp"])
 def test_special_values_of_pairs(name, dtype):
     a, b = map(np.array, zip(*itertools.product(special_numbers(dtype), repeat=2), strict=True))
     with np.errstate(all="ignore"):
@@ -217,7 +237,8 @@ def test_bits_do_not_depend_on_vector_instructions(name, dtype):
     points = (rng.normal(size=(2, 3_000)) * scale).astype(dtype)
     points[0, ::100] = all_exponents(dtype, 30)
     if name in PAIR_BOUNDS:
-        arrays, abreast = (np.abs(points[0]), points[1]), on_pairs(replaced(name))
+        base = np.abs(points[0]) if name == "power" else points[0]
+        arrays, abreast = (base, points[1]), on_pairs(replaced(name))
     else:
         arrays, abreast = points[:1], on_arrays(replaced(name))
     together, alone = abreast(*arrays), one_by_one(replaced(name))(*arrays)
@@ -245,16 +266,38 @@ def test_operator_of_powers(exponent, dtype):
     np.testing.assert_allclose(y[..., 0], (0.5 * before + 0.1) ** exponent, 1e-5)
 
 
-def test_operator_of_powers_between_types():
+@both
+@pytest.mark.parametrize("divisor", [2 * math.pi, -0.3, 1.0, 2])
+def test_operator_of_remainders(divisor, dtype):
+    def step(y_prev, x, params, y_out):
+        z = y_prev[0] + 3.0 * x[0]
+        y_out[0] = z % divisor
+        z %= divisor
+        y_out[1] = z + float(7 % len(y_prev))
+
+    cell = element_step(step, n_state=2)
+    x = np.random.default_rng(10).normal(size=(40, 9, 1)).astype(dtype)
+    y = seqsolve.sequential(cell, x, np.zeros((9, 2), dtype), backend="numba").y
+    before = np.concatenate([np.zeros((1, 9), dtype), y[:-1, :, 0]])
+    expected = (before + dtype(3) * x[..., 0]) % dtype(divisor)
+    assert y.dtype == dtype
+    distance = np.abs(y[..., 0] - expected)
+    distance = np.minimum(distance, abs(divisor) - distance)  # just below the divisor, or zero
+    assert distance.max() < 20 * np.finfo(dtype).eps
+    np.testing.assert_allclose(y[..., 1], y[..., 0] + dtype(1), np.finfo(dtype).eps)
+
+
+def test_operators_between_types():
     def step(y_prev, x, params, y_out):
         y_out[0] = 2 ** y_prev[0]
         y_out[1] = y_prev[0] ** np.int64(3)
         y_out[2] = abs((1j * y_prev[0]) ** 2)
-        y_out[3] = 3**4
+        y_out[3] = 3**4 + 7 % len(y_prev)
+        y_out[4] = np.int64(9) % y_prev[0] + np.remainder(7, 4)
 
-    y0 = np.full(4, 0.5)
-    y = seqsolve.sequential(element_step(step, n_state=4), None, y0, n_steps=1, backend="numba").y
-    np.testing.assert_allclose(y[0], [2**0.5, 0.125, 0.25, 81], 1e-15)
+    y0 = np.full(5, 0.7)
+    y = seqsolve.sequential(element_step(step, n_state=5), None, y0, n_steps=1, backend="numba").y
+    np.testing.assert_allclose(y[0], [2**0.7, 0.7**3, 0.49, 83, 9 % 0.7 + 3], 1e-15)
 
 
 @both
@@ -282,7 +325,7 @@ def test_processors_without_fused_products(tmp_path):
         "types = [np.float32, np.float64][: 1 + t.HAS_LONGER]\n"
         "for dtype in types:\n"
         "    for name in ('sin', 'tan', 'arccos'): t.test_accuracy(name, dtype)\n"
-        "    for name in ('power', 'arctan2'): t.test_accuracy_of_pairs(name, dtype)\n"
+        "    for name in ('power', 'arctan2', 'fmod'): t.test_accuracy_of_pairs(name, dtype)\n"
         "    t.test_special_values_of_pairs('power', dtype)\n"
     )
     here = Path(__file__).parent
