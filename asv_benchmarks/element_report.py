@@ -29,8 +29,8 @@ from seqsolve.models import GRU
 N_STEPS = 100_000
 N_LOOP = 2_000
 
-#: Newton's method is measured up to this size of the state.
-LARGEST_NEWTON = 2
+#: Sizes of the state with which Newton's method is measured.
+NEWTON_SIZES = (1, 2, 4)
 
 #: Sequences of a batch, and values of all its states.
 BATCHES = (16, 64, 256)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     single = {(n,): measure(n, arguments.seconds) for n in (1, 2, 4, 8, 16, 32)}
     long = {
         (n, f"{bias:+g}"): measure_memory(n, bias, arguments.seconds)
-        for n in range(1, LARGEST_NEWTON + 1)
+        for n in NEWTON_SIZES
         for bias in LONG_MEMORY
     }
     batched = {
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     double = {(n,): measure(n, arguments.seconds, "float64") for n in (1, 2, 4, 8)}
     long_double = {
         (n, f"{bias:+g}"): measure_memory(n, bias, arguments.seconds, "float64")
-        for n in range(1, LARGEST_NEWTON + 1)
+        for n in NEWTON_SIZES
         for bias in LONG_MEMORY
     }
     parts = [
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         names = [f"{name}, {k}" for name in ("sequential", "fused Newton") for k in threads]
         rows = {
             (n, f"{bias:+g}"): measure_threads(n, bias, threads, arguments.seconds)
-            for n in range(1, LARGEST_NEWTON + 1)
+            for n in NEWTON_SIZES
             for bias in (0.0, *LONG_MEMORY)
         }
         parts += [
@@ -185,7 +185,7 @@ def measure(n: int, seconds: float, dtype: str = "float32") -> dict[str, float]:
         "sequential": (sequential(element, x, y0), N_STEPS),
         "array deer": (lambda: seqsolve.deer(cell, None, x, y0, on_failure="raise"), N_STEPS),
     }
-    if n <= LARGEST_NEWTON:
+    if n in NEWTON_SIZES:
         calls["fused Newton"] = (newton(element, x, y0), N_STEPS)
     if jax_scan.available():
         calls["lax.scan"] = (jax_scan.gru(cell, x, y0), N_STEPS)

@@ -16,10 +16,12 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.into:
         _measure_section(arguments.sections[0], arguments.seconds, arguments.tiny, arguments.into)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends a section's processes, too
     status = seqsolve.backend_status("cupy")
     if not status.available:
         print(f"Nothing was measured. {status.reason}", file=sys.stderr)
@@ -84,15 +87,17 @@ def _run_section(name: str, seconds: float, tiny: bool, into: Path) -> dict[str,
     """Run a section in a process, and return what it has written until its end."""
     command = [sys.executable, __file__, "--sections", name, "--seconds", str(seconds)]
     command += ["--into", str(into), *(["--tiny"] if tiny else [])]
-    try:
-        outcome = subprocess.run(
-            command, timeout=seconds + GRACE, stderr=subprocess.PIPE, text=True, check=False
-        )
-        lines = outcome.stderr.strip().splitlines() or [""]
-        reason = "" if outcome.returncode == 0 else f"ended: {lines[-1]}"
-        sys.stderr.write(outcome.stderr)
-    except subprocess.TimeoutExpired:
-        reason = f"its process was ended after {seconds + GRACE:.0f} s"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0) as process:
+        try:
+            _, told = process.communicate(timeout=seconds + GRACE)
+            lines = told.strip().splitlines() or [""]
+            reason = "" if process.returncode == 0 else f"ended: {lines[-1]}"
+            sys.stderr.write(told)
+        except subprocess.TimeoutExpired:
+            reason = f"its process was ended after {seconds + GRACE:.0f} s"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and the peers that it started
     content = json.loads(into.read_text()) if into.exists() else {"figures": []}
     into.unlink(missing_ok=True)
     content["figures"] = [Figure(**figure) for figure in content["figures"]]

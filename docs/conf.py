@@ -16,6 +16,9 @@ sys.path.insert(0, str(DOCS / "_ext"))
 # Figures go into the pages, whatever backend the shell that builds them has chosen.
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
+# The pages are the same with a GPU and without: "numba" is CPU threads in them.
+os.environ["NUMBA_DISABLE_CUDA"] = "1"
+
 project = "seqsolve"
 author = "The seqsolve developers"
 copyright = author
@@ -31,6 +34,7 @@ extensions = [
     "executed_docstrings",
     "figures",
     "include_if_present",
+    "joined_streams",
     "mathml",
 ]
 exclude_patterns = ["_build", "benchmarks/*_table.md", "README*"]

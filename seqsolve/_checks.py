@@ -107,7 +107,7 @@ def array(name: str, a: Any) -> Any:
             return given
         if hasattr(a, "shape"):
             got = f"{given.dtype} values"
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         reason = f" ({str(error).rstrip('.')})"
     raise TypeError(f"`{name}` must be an array of numbers; got {got}{reason}.")
 
@@ -142,9 +142,10 @@ def returned(name: str, value: Any, backend: Backend) -> Array:
     try:
         result = backend.asarray(value)
         dtype_name(result.dtype)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError) as error:
         got = f"{value.dtype} values" if hasattr(value, "dtype") else describe(value)
-        raise TypeError(f"`{name}` must return an array of numbers; got {got}.") from None
+        reason = f" ({str(error).rstrip('.')})" if isinstance(error, RuntimeError) else ""
+        raise TypeError(f"`{name}` must return an array of numbers; got {got}{reason}.") from None
     return result
 
 

@@ -146,6 +146,7 @@ class _Run:
         self.status = np.zeros(n, dtype=np.intp)
         self.converged = np.zeros(n, dtype=np.intp)
         self.residual = np.zeros(n)
+        self.nit = 0
         self.history: list[WindowRecord] = []
 
     def groups(self, mask: npt.NDArray[np.bool_]) -> list[Sequences]:
@@ -174,6 +175,7 @@ class _Run:
         worst = Status(int(outcome.status.max(initial=0)))
         whole = WindowRecord(rows.start, rows.stop, outcome.nit, outcome.residuals, worst)
         self.history.extend(outcome.records or (whole,))
+        self.nit += outcome.nit
         if worst is Status.CONVERGED:
             return
         self.status[index] = np.maximum(self.status[index], outcome.status)
@@ -215,7 +217,8 @@ class _Run:
         self.status[index] = status
         self.active[index] = ~infinite
         worst = Status(int(status.max(initial=0)))
-        self.history.append(WindowRecord(first, rows.stop, rest.stop - rest.start, (), worst))
+        self.history.append(WindowRecord(first, rows.stop, rows.stop - first, (), worst))
+        self.nit += rows.stop - first
         if first == rows.start:
             return _put(problem, states, sequences, y)
         tail = _put(problem, states[first - rows.start :], sequences, y)
@@ -242,7 +245,7 @@ class _Run:
             success=success,
             status=status,
             message="",
-            nit=sum(record.nit for record in self.history),
+            nit=self.nit,
             nfev=problem.counts.nfev,
             njev=problem.counts.njev,
             residual=self.residual.reshape(problem.batch),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +88,7 @@ class FusedNewton:
             if outcome.converged[i] // self.window < last_window:
                 residual[i] = np.inf
         records = window_records(outcome, rows, self.window, status, final_test=True)
-        nit = sum(record.nit for record in records)
+        nit = sum(map(attrgetter("nit"), records))
         problem.counts.nfev += nit + len(records)
         problem.counts.njev += nit + len(records)
         return WindowOutcome(y[1:], outcome.converged, residual, status, nit, (), records=records)
@@ -141,13 +142,6 @@ def window_records(
     last = len(starts)
     if failed.size == status.size:
         last = 1 + int((outcome.converged // window).max(initial=0))
-    return tuple(
-        WindowRecord(
-            start,
-            min(start + window, rows.stop),
-            nit[k],
-            tuple(trace[k][: nit[k] + final_test]),
-            worst[k],
-        )
-        for k, start in enumerate(starts[:last])
-    )
+    stops = [*starts[1:], rows.stop]
+    residuals = [tuple(row[: n + final_test]) for row, n in zip(trace, nit, strict=True)]
+    return tuple(map(WindowRecord, starts[:last], stops, nit, residuals, worst))

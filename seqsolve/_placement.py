@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from seqsolve import _checks
 from seqsolve._protocol import offers
@@ -22,13 +24,13 @@ def placed(solver: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(solver)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _place((args, kwargs)):
+        with _place((*args, *kwargs.values())):
             return solver(*args, **kwargs)
 
     return run
 
 
-def _place(arguments: Any) -> AbstractContextManager[Any]:
+def _place(arguments: Iterable[Any]) -> AbstractContextManager[Any]:
     """Return the backend's context for the arrays; none if they are NumPy's or of several."""
     homes: dict[str, list[Array]] = {}
     for array in _arrays(arguments):
@@ -43,6 +45,9 @@ def _place(arguments: Any) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _arrays(arguments: Any) -> Iterator[Any]:
-    for _, leaf in leaves(arguments, ""):
-        yield leaf.y if isinstance(leaf, Solution) else leaf
+def _arrays(arguments: Iterable[Any]) -> Iterator[Any]:
+    """Yield what may be an array of a backend's, or is of no use: all leaves but NumPy's arrays."""
+    for argument in arguments:
+        if not isinstance(argument, np.ndarray):
+            for _, leaf in leaves(argument, ""):
+                yield leaf.y if isinstance(leaf, Solution) else leaf

@@ -48,13 +48,20 @@ def try_step(problem: Problem) -> None:
             states, rows = xp.concatenate([states, second]), slice(0, 2)
             together = _new_states(problem, rows, states)
             alone = xp.concatenate([y1, y2])
-            compare(problem, together, alone, "the first two steps together", "each of them alone")
+            compare(
+                problem, together, alone, 0.0, "the first two steps together", "each of them alone"
+            )
         if problem.n_sequences > 1:
             for i in (0, problem.n_sequences - 1):
                 one = slice(i, i + 1)
                 alone = _new_states(problem, rows, states[:, one], np.array([i]))
                 compare(
-                    problem, together[:, one], alone, "all sequences together", f"number {i} alone"
+                    problem,
+                    together[:, one],
+                    alone,
+                    0.0,
+                    "all sequences together",
+                    f"number {i} alone",
                 )
 
 
@@ -125,18 +132,23 @@ def _copy(a: Any) -> Array:
     return a.copy()
 
 
-def compare(
-    problem: Problem, a: Array, b: Array, what: str, other: str, residual: float = 0.0
-) -> None:
+def compare(problem: Problem, a: Array, b: Array, residual: float, what: str, other: str) -> None:
     """Raise where the same states differ by more than roundings, and what residuals explain."""
-    xp = problem.backend.xp
-    difference, size = xp.abs(a - b), xp.maximum(1, xp.abs(b))
-    tolerance = float(np.finfo(problem.dtype).eps) ** 0.5
-    if bool((difference > tolerance * size + residual).any()):
+    apart = difference(problem, a, b, residual)
+    if apart is not None:
         raise ValueError(
             "`f` must treat every step and every sequence on its own, by broadcasting over "
-            f"the leading axes: {what} and {other} differ by "
-            f"{float(xp.where(xp.isfinite(difference), difference, 0).max()):.3g}. What "
+            f"the leading axes: {what} and {other} differ by {apart:.3g}. What "
             "differs between steps or sequences belongs in `x`, with leading axes "
             "(n_steps, *batch) or 1 in place of a batch axis; so does noise, drawn beforehand."
         )
+
+
+def difference(problem: Problem, a: Array, b: Array, residual: float) -> float | None:
+    """Return the largest difference, None if roundings and residuals explain it."""
+    xp = problem.backend.xp
+    apart, size = xp.abs(a - b), xp.maximum(1, xp.abs(b))
+    tolerance = float(np.finfo(problem.dtype).eps) ** 0.5
+    if not bool((apart > tolerance * size + residual).any()):
+        return None
+    return float(xp.where(xp.isfinite(apart), apart, 0).max())

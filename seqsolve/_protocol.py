@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 def offers(candidate: object, protocol: Callable[..., T]) -> TypeGuard[T]:
     """Return whether an object has all members of a protocol; one that is None is lacking."""
-    return all(getattr(candidate, name, None) is not None for name in _members(protocol))
+    for name in _members(protocol):  # noqa: SIM110  # faster than `all` on every call
+        if getattr(candidate, name, None) is None:
+            return False
+    return True
 
 
 @functools.cache

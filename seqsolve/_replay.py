@@ -139,31 +139,52 @@ def tried_alone(solution: Solution) -> Solution:
     """
     problem = solution.problem
     windows = [w for w in solution.history if w.residuals and w.stop > w.start]
-    if problem is None or not windows or solution.y.dtype != problem.dtype:
+    if problem is None or problem.binds or isinstance(problem.step, ElementStep) or not windows:
         return solution
-    if problem.binds or isinstance(problem.step, ElementStep):
-        return solution
-    backend, converged = problem.backend, solution.converged_steps.ravel()
+    before = problem.counts.nfev
+    for k in range(N_ALONE):
+        window = windows[(2 * k + 1) * len(windows) // (2 * N_ALONE)]
+        t = window.start + (2 * k + 1) * (window.stop - window.start) // (2 * N_ALONE)
+        pair = _alone(problem, solution, t, k * (problem.n_sequences - 1) // (N_ALONE - 1))
+        if pair is not None:
+            what, other = f"step {t} among others", "the same step alone"
+            _probe.compare(problem, *pair, what, other)
+    return replace(solution, nfev=solution.nfev + problem.counts.nfev - before)
 
-    def state(t: int, one: Sequences) -> Array:
+
+def check_unchanged(solution: Solution) -> None:
+    """Raise if some steps of the trajectory are not what the step function returns now."""
+    problem = recurrence_of(solution)
+    for k in range(N_ALONE if problem.n_sequences else 0):
+        t = (2 * k + 1) * problem.n_steps // (2 * N_ALONE)
+        pair = _alone(problem, solution, t, k * (problem.n_sequences - 1) // (N_ALONE - 1))
+        apart = None if pair is None else _probe.difference(problem, *pair)
+        if apart is not None:
+            raise ValueError(
+                f"`solution` must still solve its recurrence: step {t} differs by {apart:.3g} "
+                "from what its step function returns now. What `f` closes over, `x` or "
+                "`solution.y` has changed since: solve again, or copy before you change."
+            )
+
+
+def _alone(
+    problem: Problem, solution: Solution, t: int, sequence: int
+) -> tuple[Array, Array, float] | None:
+    """Return a solved state, what the step function makes of the one before, and the residual."""
+    rounded = solution.y.dtype != problem.dtype
+    if rounded or t >= solution.converged_steps.ravel()[sequence]:
+        return None
+    backend, one = problem.backend, np.array([sequence])
+
+    def state(t: int) -> Array:
         if t < 0:
             return problem.take(problem.y0[None], one)
         y = solution.y[t].reshape(1, problem.n_sequences, problem.n_state)
         return problem.take(backend.asarray(y, dtype=problem.dtype), one)
 
-    for k in range(N_ALONE):
-        window = windows[(2 * k + 1) * len(windows) // (2 * N_ALONE)]
-        t = window.start + (2 * k + 1) * (window.stop - window.start) // (2 * N_ALONE)
-        i = k * (problem.n_sequences - 1) // (N_ALONE - 1)
-        if t >= converged[i]:
-            continue
-        one = np.array([i])
-        with np.errstate(all="ignore"):
-            alone = problem.bind(slice(t, t + 1), one)(state(t - 1, one))
-            what, other = f"step {t} among others", "the same step alone"
-            slack = float(solution.residual.ravel()[i])
-            _probe.compare(problem, state(t, one), alone, what, other, slack)
-    return replace(solution, nfev=problem.counts.nfev)
+    with np.errstate(all="ignore"):
+        alone = problem.bind(slice(t, t + 1), one)(state(t - 1))
+    return state(t), alone, float(solution.residual.ravel()[sequence])
 
 
 def with_message(solution: Solution) -> Solution:
@@ -205,11 +226,7 @@ def _where(solution: Solution) -> str:
 
 
 def _slow(solution: Solution) -> bool:
-    return any(
-        len(w.residuals) > 8 and 4 * w.nit > w.stop - w.start
-        for w in solution.history
-        if w.residuals
-    )
+    return any(4 * w.nit > w.stop - w.start for w in solution.history if len(w.residuals) > 8)
 
 
 def _growth(solution: Solution) -> float | None:

@@ -120,6 +120,7 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
             "The trajectory is not converged, so this is not its gradient. " + solution.message,
             ConvergenceWarning,
         )
+    _replay.check_unchanged(solution)
     g = backend.asarray(g, dtype=problem.dtype).reshape(
         problem.n_steps, problem.n_sequences, problem.n_state
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -105,8 +105,7 @@ class ConvergenceError(RuntimeError):
         self.solution = solution
 
 
-@dataclass(frozen=True)
-class WindowRecord:
+class WindowRecord(NamedTuple):
     """How one window was solved.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -120,6 +121,9 @@ def fastest(
 ) -> dict[str, float]:
     """Time several ways to do the same, in turn, and return the fastest time of each.
 
+    Their order changes from round to round: what one leaves in the caches, or in the
+    allocator, is no constant help to the next.
+
     Parameters
     ----------
     calls : dict of callable
@@ -137,12 +141,14 @@ def fastest(
     for call in calls.values():
         call()
     best = dict.fromkeys(calls, np.inf)
+    order, shuffle = list(calls), random.Random(0).shuffle
     end = time.perf_counter() + seconds
     rounds = 0
     while rounds < 3 or time.perf_counter() < end:
-        for name, call in calls.items():
+        shuffle(order)
+        for name in order:
             start = timer()
-            call()
+            calls[name]()
             best[name] = min(best[name], timer() - start)
         rounds += 1
     return best

@@ -29,6 +29,11 @@ def measure_element_steps(session: Session) -> None:
     if not (on_device or session.tiny):
         note = f"does not use the device: {numba.describe().get('cuda', '')}"
         session.add({}, "Numba", lambda: {"seconds": None, "note": note})
+    for shape in session.cases(RECURRENCES) if on_device else ():
+        shape = sized(session, shape)
+        measure = partial(measure_recurrence, session, numba, shape)
+        session.add(shape.case(), "linear_recurrence, numba", measure)
+        release()
     backends = [seqsolve.get_backend("cupy"), *([numba] if on_device or session.tiny else [])]
     for n_units, n_batch, n_steps in session.cases(GRUS, 1):
         case = {
@@ -39,11 +44,6 @@ def measure_element_steps(session: Session) -> None:
         for backend in backends:
             session.attempt(case, _element_step, session, backend, case)
             release()
-    for shape in session.cases(RECURRENCES) if on_device else ():
-        shape = sized(session, shape)
-        measure = partial(measure_recurrence, session, numba, shape)
-        session.add(shape.case(), "linear_recurrence, numba", measure)
-        release()
 
 
 def _element_step(session: Session, backend: Any, case: Case) -> None:

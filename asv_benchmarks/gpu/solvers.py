@@ -54,7 +54,7 @@ LOOP_STEPS = 300
 
 #: Seconds of one call of a peer beyond which its time is scaled from fewer steps, and that
 #: compiling may take.
-LONGEST_CALL, COMPILING = 1.0, 40.0
+LONGEST_CALL, COMPILING = 1.0, 60.0
 
 
 def measure_deer(session: Session) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seqsolve_numba.compilation import inlined
-from seqsolve_numba.intrinsics import Layout, known, local
+from seqsolve_numba.intrinsics import Layout, known, local, wide
 from seqsolve_numba.specialization import KernelSource, Specialization
 
 #: So many bytes of states go abreast: more do not stay in registers.
@@ -41,10 +41,9 @@ def lanes(special: Specialization, n_batch: int) -> int:
     """Return how many sequences of a batch go abreast, a power of two."""
     if n_batch >= MANY:
         return OF_MANY
-    count, state = FEWEST, special.shapes.n_state * np.dtype(special.shapes.dtype).itemsize
-    while count * state < IN_REGISTERS and 2 * count <= n_batch:
-        count *= 2
-    return count
+    state = special.shapes.n_state * np.dtype(special.shapes.dtype).itemsize
+    filling = -(-IN_REGISTERS // state)
+    return max(FEWEST, min(1 << (filling - 1).bit_length(), 1 << n_batch.bit_length() - 1))
 
 
 def build(special: Specialization, width: int) -> KernelSource:
@@ -55,6 +54,7 @@ def build(special: Specialization, width: int) -> KernelSource:
     group = _group(special, width)
 
     def kernel(x: Any, params: Any, y: Any, start: int, stop: int) -> None:
+        wide()
         for begin in range(start, stop, width):
             if stop - begin >= width:
                 group(x, params, y, begin, width)

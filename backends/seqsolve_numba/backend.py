@@ -133,7 +133,7 @@ class NumbaBackend(PortableBackend):
         x, params = _compiled().marching.flat_input(x, y), tuple(step.params.values())
         joints = np.empty(0, np.intp)
         if not guessed and y.shape[1] == 1:
-            joints = _compiled().marching.guess(special, x, params, y)
+            joints = _compiled().marching.guess(special, x, params, y, rtol, atol)
         outcome: FusedOutcome = _compiled().newton.newton_windows(
             special,
             x,

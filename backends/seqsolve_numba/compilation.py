@@ -21,6 +21,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from seqsolve import random
+from seqsolve_numba.pipeline import Compiler
 
 #: Freedom to regroup, fuse and invert; NaN and infinity keep their meaning.
 FASTMATH = frozenset({"reassoc", "contract", "nsz", "arcp"})
@@ -102,7 +103,7 @@ def compile_kernel(
     callable
         The compiled function. It releases the interpreter lock.
     """
-    dispatcher = numba.njit(nogil=True, **options)(function)
+    dispatcher = numba.njit(nogil=True, pipeline_class=Compiler, **options)(function)
     if content is not None:
         try:
             dispatcher._cache = _Cache(function, f"{content} {arguments} {_platform()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from importlib import import_module
 
 _DRIVERS = {"win32": "nvcuda.dll"}
 
@@ -31,7 +32,9 @@ def why_not() -> str:
 def _why_not_with_a_driver() -> str:
     try:
         from numba import cuda
-    except ImportError as error:
+
+        import_module("numba.cuda.cudaimpl")  # what compiling loads: it may not fit this NumPy
+    except (ImportError, AttributeError) as error:
         return f"Numba's CUDA support cannot be imported: {error}"
     if not cuda.is_available():  # type: ignore[no-untyped-call]
         return "the CUDA driver finds no device"

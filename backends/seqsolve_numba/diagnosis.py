@@ -18,10 +18,11 @@ from numba.extending import is_jitted
 from seqsolve.step import ElementStepError
 
 
-def check_indices(step: Any, y_prev: Any, x: Any, params: tuple[Any, ...]) -> None:
-    """Raise ElementStepError if a function reaches beyond its arguments at a position.
+def check_access(step: Any, y_prev: Any, x: Any, params: tuple[Any, ...]) -> None:
+    """Raise ElementStepError if a function reaches beyond its arguments, or writes to them.
 
-    Compiled code would read or write there what is none of its business.
+    It is called at one position, on copies. Compiled code would read or write
+    what is none of its business, the caller's input among it.
 
     Parameters
     ----------
@@ -34,11 +35,13 @@ def check_indices(step: Any, y_prev: Any, x: Any, params: tuple[Any, ...]) -> No
         "step": (step.function, (step.n_state,)),
         "jac": (step.jac_function, step.jac_shape),
     }
+    given, names = (y_prev, x, *params), ("y_prev", "x", *step.params)
     for name, (function, shape) in functions.items():
         if isinstance(function, FunctionType):
+            own = tuple(a.copy() if isinstance(a, np.ndarray) else a for a in given)
             with np.errstate(all="ignore"):
                 try:
-                    function(y_prev.copy(), x, params, np.full(shape, np.nan, y_prev.dtype))
+                    function(*own[:2], own[2:], np.full(shape, np.nan, y_prev.dtype))
                 except IndexError as error:
                     *_, frame = traceback.extract_tb(error.__traceback__)
                     raise ElementStepError(
@@ -47,6 +50,11 @@ def check_indices(step: Any, y_prev: Any, x: Any, params: tuple[Any, ...]) -> No
                     ) from None
                 except Exception:  # the compiler, or what is compiled, says more
                     continue
+            for what, before, after in zip(names, given, own, strict=True):
+                if isinstance(before, np.ndarray) and before.tobytes() != after.tobytes():
+                    raise ElementStepError(
+                        f"`{name}` must leave its arguments as they are; it changed `{what}`."
+                    )
 
 
 def check(name: str, function: Callable[..., Any], compiled: Any, arguments: Any) -> None:

@@ -17,13 +17,11 @@ and underflow gradually. Nothing raises.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from seqsolve_numba.floating import FLOAT32, FLOAT64, Value
+from seqsolve_numba.floating import FLOAT32, FLOAT64, Value, pairs, polynomial
 
 
 @dataclass(frozen=True)
@@ -105,14 +103,14 @@ _RESERVE = 16.0
 
 def exp(x: Value) -> Value:
     """Return ``exp(x)``."""
-    return _in_exp_range(x, _exp_of(*_reduced(x)))
+    return in_exp_range(x, exp_of(*reduced(x)))
 
 
 def exp2(x: Value) -> Value:
     """Return ``2**x``."""
     shifted = x + x.format.shift
     r = (x - (shifted - x.format.shift)) * math.log(2)
-    return _in_exp_range(x * math.log(2), _exp_of(shifted, r))
+    return in_exp_range(x * math.log(2), exp_of(shifted, r))
 
 
 def expm1(x: Value) -> Value:
@@ -121,20 +119,20 @@ def expm1(x: Value) -> Value:
     y = y * factor
     least = -(x.format.mantissa + 3) * math.log(2)
     y = (x < least).choose(-1.0, (x > _constants(x).exp_range[1]).choose(math.inf, y))
-    return _with_sign(y, x)
+    return y.signed(x)
 
 
 def sinh(x: Value) -> Value:
     """Return the hyperbolic sine."""
-    size = _size(x)
+    size = x.size
     y, factor = _grown(size, 1.0)
     y = (y + y / (y + 1.0)) * (factor * 0.5)
-    return _with_sign((size > _constants(x).exp_range[1] + 1.0).choose(math.inf, y), x)
+    return (size > _constants(x).exp_range[1] + 1.0).choose(math.inf, y).signed(x)
 
 
 def cosh(x: Value) -> Value:
     """Return the hyperbolic cosine."""
-    size = _size(x)
+    size = x.size
     y, factor = _grown(size, 0.0)
     y = (y + x.constant(1.0) / y) * (factor * 0.5)
     return (size > _constants(x).exp_range[1] + 1.0).choose(math.inf, y)
@@ -142,17 +140,17 @@ def cosh(x: Value) -> Value:
 
 def tanh(x: Value) -> Value:
     """Return the hyperbolic tangent: ``u / (u + 2)``, where ``u = exp(2 |x|) - 1``."""
-    size = _size(x)
-    shifted, r = _reduced(size * 2.0)
+    size = x.size
+    shifted, r = reduced(size * 2.0)
     power = _power(shifted)
     u = _expm1(r) * power + (power - 1.0)
-    return _with_sign((size > _constants(x).tanh_limit).choose(1.0, u / (u + 2.0)), x)
+    return (size > _constants(x).tanh_limit).choose(1.0, u / (u + 2.0)).signed(x)
 
 
 def log(x: Value) -> Value:
     """Return the natural logarithm."""
     c = _constants(x).log_2
-    k, f, _ = _normalised(x)
+    k, f, _ = normalised(x)
     square, product = _log1p_parts(f)
     return _in_log_domain(x, k * c[0] + (f - (square - (product + k * c[1]))))
 
@@ -161,19 +159,19 @@ def log1p(x: Value) -> Value:
     """Return ``log(1 + x)``, accurately near zero."""
     c = _constants(x).log_2
     u = x + 1.0
-    k, f, inverse = _normalised(u)
+    k, f, inverse = normalised(u)
     back = u - 1.0
     missing = (x.constant(1.0) - (u - back)) + (x - back)
     f = f + (u < 2.0 ** (x.format.mantissa + 8)).choose(missing * inverse, 0.0)
     square, product = _log1p_parts(f)
     y = k * c[0] + (f - (square - (product + k * c[1])))
-    return _with_sign(_in_log_domain(u, y), x)
+    return _in_log_domain(u, y).signed(x)
 
 
 def log2(x: Value) -> Value:
     """Return the logarithm to the base of two."""
     c = _constants(x).by_log_2
-    k, f, _ = _normalised(x)
+    k, f, _ = normalised(x)
     high, low = _log1p_times(f, c)
     return _in_log_domain(x, k + (high + low))
 
@@ -181,32 +179,22 @@ def log2(x: Value) -> Value:
 def log10(x: Value) -> Value:
     """Return the logarithm to the base of ten."""
     c = _constants(x)
-    k, f, _ = _normalised(x)
+    k, f, _ = normalised(x)
     high, low = _log1p_times(f, c.by_log_10)
     return _in_log_domain(x, k * c.log10_2[0] + (high + (low + k * c.log10_2[1])))
+
+
+def logaddexp(x: Value, y: Value) -> Value:
+    """Return ``log(exp(x) + exp(y))``."""
+    difference = x.equals(y).choose(0.0, (x - y).size)
+    return (x > y).choose(x, y) + log1p(exp(-difference))
 
 
 def _constants(x: Value) -> _Constants:
     return _CONSTANTS[x.format]
 
 
-def _polynomial(x: Value, coefficients: Sequence[Any]) -> Value:
-    """Return the polynomial in `x`, as a tree (Estrin): products wait for few others."""
-    terms = list(coefficients)
-    while len(terms) > 1:
-        terms = _pairs(x, terms)
-        x = x * x
-    result: Value = terms[0]
-    return result
-
-
-def _pairs(x: Value, terms: Sequence[Any]) -> list[Any]:
-    """Return the coefficients of the same polynomial in powers of ``x * x``."""
-    pairs = [x * high + low for low, high in zip(terms[::2], terms[1::2], strict=False)]
-    return [*pairs, *terms[len(terms) & ~1 :]]
-
-
-def _reduced(x: Value) -> tuple[Value, Value]:
+def reduced(x: Value) -> tuple[Value, Value]:
     """Return the integer `k`, shifted into the last bits, and `r`: ``x = k ln 2 + r``."""
     shift, c = x.format.shift, _constants(x).log_2
     shifted = x * (1 / math.log(2)) + shift
@@ -216,7 +204,7 @@ def _reduced(x: Value) -> tuple[Value, Value]:
 
 def _expm1(r: Value) -> Value:
     """Return ``exp(r) - 1`` of a reduced argument."""
-    return (r * r) * _polynomial(r, _constants(r).expm1) + r
+    return (r * r) * polynomial(r, _constants(r).expm1) + r
 
 
 def _power(shifted: Value, one: int | Value | None = None) -> Value:
@@ -226,7 +214,7 @@ def _power(shifted: Value, one: int | Value | None = None) -> Value:
     return ((shifted.bits << form.mantissa) + one).number
 
 
-def _exp_of(shifted: Value, r: Value) -> Value:
+def exp_of(shifted: Value, r: Value) -> Value:
     """Return ``2**k exp(r)``, in two factors: one could overflow or be rounded twice.
 
     Here ``exp(r) - 1`` is a single tree: sooner there than `_expm1`, and rounded once more.
@@ -235,11 +223,11 @@ def _exp_of(shifted: Value, r: Value) -> Value:
     half = shifted.bits >> 1
     rest = shifted.bits - half
     first, second = (((k << form.mantissa) + form.bits(1.0)).number for k in (half, rest))
-    less_one = _polynomial(r * r, [r, *_pairs(r, _constants(r).expm1)])
+    less_one = polynomial(r * r, [r, *pairs(r, _constants(r).expm1)])
     return (less_one * first + first) * second
 
 
-def _in_exp_range(x: Value, y: Value) -> Value:
+def in_exp_range(x: Value, y: Value) -> Value:
     """Return `y`, or what an exponential is where it overflows or vanishes."""
     low, high = _constants(x).exp_range
     edge = (x < low).choose(x.constant(0.0), math.inf)
@@ -252,14 +240,14 @@ def _grown(x: Value, less: float) -> tuple[Value, Value]:
     Where the factor is not 1, `less` does not count.
     """
     form = x.format
-    shifted, r = _reduced(x)
+    shifted, r = reduced(x)
     large = x > _constants(x).large
     one = large.choose(x.word(form.bits(1 / _RESERVE)), x.word(form.bits(1.0)))
     power = _power(shifted, one)
     return _expm1(r) * power + (power - less), large.choose(x.constant(_RESERVE), 1.0)
 
 
-def _normalised(x: Value) -> tuple[Value, Value, Value]:
+def normalised(x: Value) -> tuple[Value, Value, Value]:
     """Return `k`, `f` and ``2**-k``: ``x = 2**k (1 + f)``, ``1 + f`` between 0.71 and 1.42."""
     form = x.format
     least = form.bits(math.sqrt(0.5))
@@ -285,7 +273,7 @@ def _log1p_parts(f: Value) -> tuple[Value, Value]:
     s = f / (f + 2.0)
     z = s * s
     square = f * f * 0.5
-    return square, s * (square + z * _polynomial(z, _constants(f).log))
+    return square, s * (square + z * polynomial(z, _constants(f).log))
 
 
 def _log1p_times(f: Value, c: tuple[float, float]) -> tuple[Value, Value]:
@@ -303,15 +291,5 @@ def _in_log_domain(x: Value, y: Value) -> Value:
     return ((x > 0.0) & (x < math.inf)).choose(y, edge)
 
 
-def _size(x: Value) -> Value:
-    """Return the absolute value."""
-    return (x.bits & (x.format.sign - 1)).number
-
-
-def _with_sign(y: Value, x: Value) -> Value:
-    """Return `y`, which is not of the other sign, with the sign of `x`, zeros included."""
-    return (y.bits | (x.bits & x.format.sign)).number
-
-
 #: All of them.
-FUNCTIONS = (exp, exp2, expm1, sinh, cosh, tanh, log, log1p, log2, log10)
+FUNCTIONS = (exp, exp2, expm1, sinh, cosh, tanh, log, log1p, log2, log10, logaddexp)

@@ -109,6 +109,23 @@ def _ahead(typing_context: Any, array: types.Array, n_values: types.Type) -> Any
 ahead: Any = intrinsic(_ahead)
 
 
+def _wide(typing_context: Any) -> Any:
+    """Let the function that calls it use the longest vector registers that there are.
+
+    LLVM prefers those of half the length on most processors that have AVX-512: the longest
+    were slow there once.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+wide: Any = intrinsic(_wide)
+
+
 def _type_of(array: types.Array, layout: Layout) -> types.Array:
     return types.Array(array.dtype, len(layout.shape), "A", readonly=not array.mutable)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqsolve_numba import abreast, speculation
 from seqsolve_numba.specialization import KernelSource, NDArray, Specialization
-from seqsolve_numba.threads import n_threads, over_sequences
+from seqsolve_numba.threads import n_shares, n_threads, over_sequences
 
 #: A loop over a few dozen states unrolls, the loop of such loops over more than two does not:
 #: it becomes a loop of vector instructions.
@@ -18,7 +18,8 @@ UNROLL = 600
 #: A sequence is stepped in so many pieces by each thread, at most.
 PIECES = 32
 
-#: The shortest piece of a guess that is spread over threads: it is wrong where pieces meet.
+#: The shortest piece of a guess that is spread over threads though run-ups do not agree: it is
+#: wrong where pieces meet.
 LONG_PIECE = 4096
 
 
@@ -42,24 +43,43 @@ def march(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: N
     advance(x[done:], y[done:])
 
 
-def guess(special: Specialization, x: NDArray, params: tuple[NDArray, ...], y: NDArray) -> NDArray:
+def guess(
+    special: Specialization,
+    x: NDArray,
+    params: tuple[NDArray, ...],
+    y: NDArray,
+    rtol: float,
+    atol: NDArray,
+) -> NDArray:
     """Step one sequence in pieces, as `speculation.guess` does; return where they meet."""
+
+    def agree(states: NDArray, later: NDArray) -> bool:
+        """Return whether the later states are exact to the tolerances, as far as one can tell.
+
+        A run-up twice as long leaves the square of the part of an error that it left.
+        """
+        size = abs(later)
+        return bool(((later - states) ** 2 <= (atol + rtol * size) * size.max()).all())
+
     n_abreast = _n_abreast(special)
-    n_pieces = n_abreast * max(1, min(n_threads(), len(x) // (n_abreast * LONG_PIECE)))
-    return speculation.guess(_advance(special, params), x, y, n_pieces)
+    fewer = n_abreast * max(1, min(n_threads(), len(x) // (n_abreast * LONG_PIECE)))
+    numbers = sorted({n_abreast * n_threads(), fewer}, reverse=True)
+    return speculation.guess(_advance(special, params), x, y, numbers, agree)
 
 
 def _advance(special: Specialization, params: tuple[NDArray, ...]) -> speculation.Advance:
     """Return the function that steps sequences side by side."""
 
     def advance(x: NDArray, y: NDArray) -> None:
-        if abreast.pays(special, y.shape[1]):
-            width = abreast.lanes(special, y.shape[1])
+        n_batch = y.shape[1]
+        width = 1
+        if abreast.pays(special, n_batch):
+            width = abreast.lanes(special, -(-n_batch // n_shares(n_batch, y.size)))
             build = functools.partial(abreast.build, width=width)
             kernel = special.kernel(f"abreast {width}", build, unroll=abreast.UNROLL)
         else:
             kernel = special.kernel("march", _build, unroll=UNROLL)
-        over_sequences(lambda start, stop: kernel(x, params, y, start, stop), y.shape[1], y.size)
+        over_sequences(lambda *part: kernel(x, params, y, *part), n_batch, y.size, width)
 
     return advance
 

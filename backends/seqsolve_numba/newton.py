@@ -10,7 +10,7 @@ from numba import types
 from seqsolve.backend import FusedOutcome
 from seqsolve_numba import windows
 from seqsolve_numba.compilation import inlined, readable, real, writable
-from seqsolve_numba.intrinsics import Layout, ahead, known, local
+from seqsolve_numba.intrinsics import Layout, ahead, known, local, wide
 from seqsolve_numba.specialization import KernelSource, NDArray, Specialization
 from seqsolve_numba.windows import TILE, Report, tiles
 
@@ -71,6 +71,7 @@ def _build(special: Specialization) -> KernelSource:
         stop: int,
         report: Any,
     ) -> None:
+        wide()
         converged, stuck, nit, residual, trace = report
         n_steps = y.shape[0] - 1
         for k in range(start, stop):

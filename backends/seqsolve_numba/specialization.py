@@ -17,7 +17,7 @@ from numba import types
 
 from seqsolve.step import ElementStepError
 from seqsolve_numba.compilation import Kernel, compile_kernel, inlined, readable, writable
-from seqsolve_numba.diagnosis import check, check_indices
+from seqsolve_numba.diagnosis import check, check_access
 from seqsolve_numba.intrinsics import Layout, known, known_all, local
 from seqsolve_numba.latest import Latest
 from seqsolve_numba.replaced import REPLACED
@@ -210,7 +210,7 @@ class Specializations:
         def make() -> Specialization:
             if y.size and (x is None or x.size):
                 params = tuple(p if p.ndim else p[()] for p in step.params.values())
-                check_indices(step, y[0, 0], None if x is None else x[0, 0], params)
+                check_access(step, y[0, 0], None if x is None else x[0, 0], params)
             return Specialization(step, shapes)
 
         return self._latest.get((step.function, step.jac_function, shapes), make)

@@ -9,7 +9,7 @@ the one before it ended: then every state is the step of the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -18,18 +18,21 @@ from seqsolve_numba.specialization import NDArray
 #: ``kernel(x, y)`` sets ``y[t + 1]`` to ``step(y[t], x[t])`` for many sequences.
 Advance = Callable[[NDArray, NDArray], None]
 
+#: ``agree(states, later_states)``: whether two run-ups lead to the same states.
+Agree = Callable[[NDArray, NDArray], bool]
+
 #: The shortest run-up.
 RUN_UP = 32
 
-#: The shortest run-up of a guess; in long pieces it is `GUESS_PART` of them.
-GUESS_RUN_UP = 64
-GUESS_PART = 1 / 64
+#: A run-up is no longer than this part of a piece.
+LONGEST = 1 / 2
 
-#: The shortest piece of a guess.
-SHORTEST = 4 * GUESS_RUN_UP
+#: Of two run-ups the longer has to change the states so much less than the shorter did, or it
+#: is not tried with longer ones: in vain, they cost.
+LESS = 1 / 2
 
-#: A run-up is no longer than this part of a piece: in vain, it costs little.
-LONGEST = 1 / 8
+#: The shortest piece.
+SHORTEST = 8 * RUN_UP
 
 
 def solve(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> int:
@@ -51,11 +54,11 @@ def solve(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> int:
     int
         How many steps, from the first on, are solved; 0 if the sequence does not forget.
     """
-    size = (len(x) // n_pieces - 1) | 1  # odd, or the pieces share lines of the cache
-    if LONGEST * size < RUN_UP:
+    size = _size(x, n_pieces)
+    if size < SHORTEST:
         return 0
     pieces, inputs = _pieces(y, size, n_pieces), _pieces(x, size, n_pieces)
-    starts = _run_up(advance, inputs, y[0, 0])
+    starts = _run_up(advance, inputs, y[0, 0], np.array_equal)
     if starts is None:
         return 0
     pieces[0, 1:] = starts[:-1]
@@ -69,13 +72,20 @@ def solve(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> int:
     return met * size
 
 
-def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
+def guess(
+    advance: Advance, x: NDArray, y: NDArray, numbers: Iterable[int], agree: Agree
+) -> NDArray:
     """Guess the states of one sequence: those of pieces, each after a run-up.
 
     Parameters
     ----------
-    advance, x, y, n_pieces
+    advance, x, y
         As `solve` takes them.
+    numbers : iterable of int
+        How many pieces to step side by side, the most first: the first of these with which
+        two run-ups agree, else the last.
+    agree : callable
+        Says so.
 
     Returns
     -------
@@ -84,40 +94,48 @@ def guess(advance: Advance, x: NDArray, y: NDArray, n_pieces: int) -> NDArray:
         own values. Empty: there is no guess, because the sequence is too short, or states
         are not finite.
     """
-    size = (len(x) // n_pieces - 1) | 1
-    if size < SHORTEST:
-        return np.empty(0, np.intp)
-    length = max(GUESS_RUN_UP, int(GUESS_PART * size))
-    pieces, inputs = _pieces(y, size, n_pieces), _pieces(x, size, n_pieces)
-    starts = _run_up_once(advance, inputs[-length:], y[0, 0])
+    none = np.empty(0, np.intp)
+    numbers = [n_pieces for n_pieces in numbers if _size(x, n_pieces) >= SHORTEST]
+    if not numbers:
+        return none
+    for n_pieces in numbers:
+        size = _size(x, n_pieces)
+        inputs = _pieces(x, size, n_pieces)
+        starts = _run_up(advance, inputs, y[0, 0], agree)
+        if starts is not None:
+            break
+    else:
+        starts = _run_up_once(advance, inputs[-int(LONGEST * size) :], y[0, 0])
+    pieces = _pieces(y, size, n_pieces)
     pieces[0, 1:] = starts[:-1]
     advance(inputs[:-1], pieces)
     rest = n_pieces * size
     y[rest, 0] = starts[-1]
     advance(x[rest:], y[rest:])
-    joints = size * np.arange(1, n_pieces + 1, dtype=np.intp) - 1
-    return joints if _finite(y) else joints[:0]
+    return size * np.arange(1, n_pieces + 1, dtype=np.intp) - 1 if _finite(y) else none
 
 
 def _finite(y: NDArray) -> bool:
     """Return whether all states are finite; the sum of their squares mostly tells."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.vdot(y, y) < np.inf or np.isfinite(y).all())
+    return bool(np.vdot(y, y) < np.inf or np.isfinite(y).all())
 
 
-def _run_up(advance: Advance, inputs: NDArray, guess: NDArray) -> NDArray | None:
+def _run_up(advance: Advance, inputs: NDArray, guess: NDArray, agree: Agree) -> NDArray | None:
     """Return the states in which the pieces behind each piece begin, ``(n_pieces, n_state)``.
 
     They are those that two run-ups, one twice as long as the other, agree on. None: there
     are none.
     """
-    length = RUN_UP
-    before: NDArray | None = None
-    while length <= LONGEST * len(inputs):
-        starts = _run_up_once(advance, inputs[-length:], guess)
-        if before is not None and np.array_equal(before, starts):
-            return before
-        before, length = starts, 2 * length
+    length, change = RUN_UP, np.inf
+    starts = _run_up_once(advance, inputs[-length:], guess)
+    while 2 * length <= LONGEST * len(inputs):
+        length *= 2
+        before, starts = starts, _run_up_once(advance, inputs[-length:], guess)
+        if agree(before, starts):
+            return starts
+        allowed, change = LESS * change, abs(starts - before).max()
+        if not change <= allowed:
+            break
     return None
 
 
@@ -128,6 +146,11 @@ def _run_up_once(advance: Advance, inputs: NDArray, guess: NDArray) -> NDArray:
     advance(inputs, y)
     ends: NDArray = y[-1]
     return ends
+
+
+def _size(x: NDArray, n_pieces: int) -> int:
+    """Return the length of pieces: odd, or they share lines of the cache."""
+    return (len(x) // n_pieces - 1) | 1
 
 
 def _pieces(a: NDArray, size: int, n_pieces: int) -> NDArray:

@@ -10,7 +10,7 @@ from numba import types
 from seqsolve.backend import FusedOutcome
 from seqsolve_numba import windows
 from seqsolve_numba.compilation import inlined, readable, real, writable
-from seqsolve_numba.intrinsics import ahead, local
+from seqsolve_numba.intrinsics import ahead, local, wide
 from seqsolve_numba.specialization import KernelSource, NDArray, Specialization
 from seqsolve_numba.windows import TILE, Report, tiles
 
@@ -62,6 +62,7 @@ def _build(special: Specialization) -> KernelSource:
         stop: int,
         report: Any,
     ) -> None:
+        wide()
         converged, stuck, nit, residual, trace = report
         n_steps, inner = y.shape[0] - 1, iterates.shape[1]
         for k in range(start, stop):

@@ -22,7 +22,15 @@ def n_threads() -> int:
     return os.cpu_count() or 1
 
 
-def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: int) -> None:
+def n_shares(n_sequences: int, n_values: int) -> int:
+    """Return over how many threads `over_sequences` spreads so many sequences and values."""
+    n_shares = min(n_sequences, 1 + n_values // MIN_VALUES)
+    return min(n_shares, n_threads()) if n_shares > 1 else 1
+
+
+def over_sequences(
+    run: Callable[[int, int], None], n_sequences: int, n_values: int, multiple: int = 1
+) -> None:
     """Call ``run(start, stop)`` on pieces of the batch, one piece a thread.
 
     The kernels release the interpreter lock. Numba's own pool is not involved:
@@ -37,14 +45,15 @@ def over_sequences(run: Callable[[int, int], None], n_sequences: int, n_values: 
         Size of the batch.
     n_values : int
         How many values there are to work on, in all.
+    multiple : int
+        All pieces but the last begin and end at multiples of this.
     """
-    n_pieces = min(n_sequences, 1 + n_values // MIN_VALUES)
-    if n_pieces > 1:
-        n_pieces = min(n_pieces, n_threads())
-    if n_pieces <= 1:
+    n_groups = -(-n_sequences // multiple)
+    n_pieces = n_shares(n_groups, n_values)
+    if n_pieces == 1:
         run(0, n_sequences)
         return
-    bounds = [n_sequences * i // n_pieces for i in range(n_pieces + 1)]
+    bounds = [multiple * (n_groups * i // n_pieces) for i in range(n_pieces)] + [n_sequences]
     others = [_pool(os.getpid()).submit(run, start, stop) for start, stop in pairwise(bounds[1:])]
     try:
         run(bounds[0], bounds[1])

@@ -67,13 +67,18 @@ class Report:
         """
         lock = Lock()
 
+        n_batch = self._arrays[0].size
+
         def run(start: int, stop: int) -> None:
+            if stop - start == n_batch:
+                solve(start, stop, (*self._arrays, self._trace))
+                return
             own = np.zeros_like(self._trace)
             solve(start, stop, (*self._arrays, own))
             with lock:
                 np.maximum(self._trace, own, out=self._trace)
 
-        over_sequences(run, self._arrays[0].size, self._n_values)
+        over_sequences(run, n_batch, self._n_values)
         return FusedOutcome(*self._arrays, self._trace)
 
 

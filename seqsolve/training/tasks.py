@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqsolve import datasets, models
+from seqsolve import _checks, datasets, models
 from seqsolve import likelihood_ratio as lr
 from seqsolve.backend import Array, Backend
 
@@ -37,6 +37,11 @@ class Split:
     axis : int, optional
         The axis of `x` that counts data; None where data cannot be separated, as in a graph.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Labels are no integers, or not one for each datum.
+
     Examples
     --------
     >>> import numpy as np
@@ -51,13 +56,37 @@ class Split:
     weights: Array | None = None
     axis: int | None = 0
 
+    def __post_init__(self) -> None:
+        x, labels = _checks.array("x", self.x), _checks.array("labels", self.labels)
+        if _checks.as_dtype(labels.dtype).kind not in "iub":
+            raise TypeError(f"`labels` must be integers; got {labels.dtype} values.")
+        if len(labels.shape) != 1 or labels.shape[0] == 0:
+            raise ValueError(
+                f"`labels` must have shape (n_data,), one at least; got {tuple(labels.shape)}."
+            )
+        if self.axis is not None and x.shape[self.axis] != labels.shape[0]:
+            raise ValueError(
+                f"`labels` must be one for each of the {x.shape[self.axis]} data on axis "
+                f"{self.axis} of `x`; got {labels.shape[0]}."
+            )
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "labels", labels)
+        if self.weights is not None:
+            weights = _checks.array("weights", self.weights)
+            if tuple(weights.shape) != tuple(labels.shape):
+                raise ValueError(
+                    f"`weights` must have shape {tuple(labels.shape)}, as `labels`; "
+                    f"got {tuple(weights.shape)}."
+                )
+            object.__setattr__(self, "weights", weights)
+
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def target(self) -> Any:
         """What the loss needs: labels, and weights if there are any."""
-        return self.labels if self.weights is None else (self.labels, self.weights)
+        return _target(self.labels, self.weights)
 
     def on(self, backend: Backend) -> Split:
         """Return the same data as arrays of a backend.
@@ -116,7 +145,7 @@ class Split:
                 chosen = order[chosen]
             place = (slice(None),) * self.axis + (chosen,)
             weights = self.weights if self.weights is None else self.weights[chosen]
-            yield self.x[place], Split(self.x, self.labels[chosen], weights).target
+            yield self.x[place], _target(self.labels[chosen], weights)
 
     def accuracy(self, model: Any, *, batch_size: int = 2_000) -> float:
         """Return the share of data that a model classifies as labelled.
@@ -167,6 +196,35 @@ class Task:
     differentiable : bool, optional
         Whether there are exact gradients. Where an activation or the loss jumps, there are none:
         estimates are not compared, and back-propagation raises.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
+    Examples
+    --------
+    Points, classified by units that jump, with the number of errors as the loss:
+
+    >>> import numpy as np
+    >>> from seqsolve import likelihood_ratio, models, training
+    >>> x = np.random.default_rng(0).standard_normal((600, 2))
+    >>> labels = (x.sum(axis=1) > 0).astype(int)
+    >>> task = training.Task(
+    ...     name="points",
+    ...     model=lambda seed: models.MLP.random((2, 16, 2), activation="threshold", rng=seed),
+    ...     train=training.Split(x[:500], labels[:500]),
+    ...     test=training.Split(x[500:], labels[500:]),
+    ...     loss=likelihood_ratio.zero_one,
+    ...     batch_size=50,
+    ...     epochs=10,
+    ...     learning_rate=0.03,
+    ...     sigma=0.3,
+    ...     copies=16,
+    ...     differentiable=False,
+    ... )
+    >>> training.fit(task).accuracy > 0.9
+    True
     """
 
     name: str
@@ -181,6 +239,26 @@ class Task:
     copies: int
     weight_decay: float = 0.0
     differentiable: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, lr.Model):
+            raise TypeError(
+                "`model` must be a function of a seed that returns a network, as "
+                f"`lambda seed: network` is; got a network ({type(self.model).__name__})."
+            )
+        _checks.function("model", self.model)
+        _checks.function("loss", self.loss)
+        for name in ("train", "test"):
+            if not isinstance(split := getattr(self, name), Split):
+                raise TypeError(f"`{name}` must be a Split(x, labels); got {type(split).__name__}.")
+        for name in ("batch_size", "epochs", "copies"):
+            _checks.integer(name, getattr(self, name), 1)
+        for name in ("learning_rate", "sigma", "weight_decay"):
+            _checks.real(name, getattr(self, name), 0.0)
+
+
+def _target(labels: Array, weights: Array | None) -> Any:
+    return labels if weights is None else (labels, weights)
 
 
 def mnist_mlp(path: _Path = None) -> Task:

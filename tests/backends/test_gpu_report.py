@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -108,6 +109,43 @@ def test_a_section_that_hangs_costs_no_other(tmp_path, monkeypatch):
     assert figure.variant == "section memory"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_section_that_is_ended_leaves_no_process(tmp_path, stopped):
+    hanging = tmp_path / "python"
+    hanging.write_text(f"#!/bin/sh\nsleep 100 &\necho $! > {tmp_path}/peer\nwait")
+    hanging.chmod(0o755)
+    code = f"""
+import sys
+from types import SimpleNamespace
+from unittest import mock
+
+import gpu_report
+
+sys.executable, gpu_report.GRACE = {str(hanging)!r}, {60.0 if stopped else 1.0}
+status = SimpleNamespace(available=True, details={{"device": "none"}})
+with mock.patch.object(gpu_report.seqsolve, "backend_status", return_value=status):
+    gpu_report.main(["--seconds", "0", "--sections", "memory", "--output", {str(tmp_path / "r")!r}])
+"""
+    report = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(BENCHMARKS, PYTHONSAFEPATH="")
+    )
+    peer = tmp_path / "peer"
+    wait_until(lambda: peer.exists() and peer.read_text().strip())
+    if stopped:
+        report.terminate()
+    assert report.wait(30) == int(stopped)
+    status = Path(f"/proc/{int(peer.read_text())}/status")
+    wait_until(lambda: not status.exists() or "zombie" in status.read_text())
+
+
+def wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @needs_emulation
 def test_a_kernel_that_does_nothing_is_noticed(monkeypatch):
     from gpu import kernels
@@ -150,20 +188,6 @@ def test_without_a_device_it_measures_nothing(tmp_path):
     assert "Nothing was measured" in result.stderr
     assert "there is none" in result.stderr
     assert not (tmp_path / "report.json").exists()
-
-
-def test_steps_on_a_gpu_have_names(tmp_path):
-    check = BENCHMARKS.parent / "tests" / "support" / "check_on_gpu"
-    result = subprocess.run(
-        [str(check), "tests", "nothing"],
-        env=environment(LOGS=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert result.stderr.startswith("there is no step 'nothing': tests sanitizers report")
-    assert not list(tmp_path.iterdir())
 
 
 def test_sections_have_names(tmp_path):

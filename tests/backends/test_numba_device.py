@@ -64,6 +64,17 @@ def test_a_backend_of_threads_may_be_passed():
     assert solution.y[:, 0].tolist() == [0.5, 0.25, 0.125]
 
 
+@pytest.mark.parametrize("error", [ImportError, AttributeError])
+def test_cuda_support_that_does_not_fit_the_other_libraries_is_not_used(monkeypatch, error):
+    def import_module(name):
+        raise error(f"{name}: module 'numpy' has no attribute 'row_stack'")
+
+    assert "cannot be imported" not in device._why_not_with_a_driver()
+    monkeypatch.setattr(device, "import_module", import_module)
+    reason = device._why_not_with_a_driver()
+    assert reason.startswith("Numba's CUDA support cannot be imported: numba.cuda.cudaimpl: ")
+
+
 def cuda_backend():
     if device.why_not():
         pytest.skip(device.why_not())

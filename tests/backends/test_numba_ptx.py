@@ -133,6 +133,21 @@ def test_cells_with_heads_and_wide_states_compile(backend, compiler):
     assert all(declared_shared_memory(ptx) <= LIMIT for ptx in compiler.compiled.values())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_keep_what_decides_whether_a_step_is_fused(backend, compiler, dtype):
+    from seqsolve_numba.gpu.newton import local_bytes
+
+    n = 30
+    compiler.architectures = ((9, 0),)
+    x, y = np.zeros((20, 200, n), dtype), np.zeros((21, 200, n), dtype)
+    options = {"rtol": 1e-6, "atol": np.zeros(n), "maxiter": 9, "window": 9}
+    backend.newton_windows(make_cell(dtype, n), x, y, guessed=True, scale=1.0, **options)
+    (ptx,) = compiler.compiled.values()
+    (kept,) = (int(size) for size in re.findall(r"__local_depot\d+\[(\d+)\]", ptx))
+    limit = local_bytes(n, n, np.dtype(dtype).itemsize)
+    assert 0.95 * limit <= kept <= limit
+
+
 def test_steps_without_input_or_with_one_number_compile(backend, compiler):
     def alone(y_prev, x, params, y_out):
         y_out[0] = 0.5 * y_prev[0]

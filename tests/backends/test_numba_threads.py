@@ -41,6 +41,18 @@ def test_pieces_are_all_of_the_batch(n_sequences):
     assert sorted(seen) == list(range(n_sequences))
 
 
+@pytest.mark.parametrize("n_sequences", [1, 4, 5, 8, 9, 31, 32, 33])
+@pytest.mark.parametrize("multiple", [1, 4, 16])
+def test_pieces_are_multiples_but_for_the_last(n_sequences, multiple):
+    pieces = []
+    threads.over_sequences(lambda *piece: pieces.append(piece), n_sequences, 2**20, multiple)
+    pieces.sort()
+    assert [start for start, _ in pieces[1:]] == [stop for _, stop in pieces[:-1]]
+    assert (pieces[0][0], pieces[-1][1]) == (0, n_sequences)
+    assert all(start % multiple == 0 for start, _ in pieces)
+    assert len(pieces) == min(3, -(-n_sequences // multiple))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own():

@@ -206,3 +206,34 @@ def test_a_wrong_number_of_arguments_is_explained(arguments):
         seqsolve.sequential(
             element_step(function, n_state=1), None, [1.0], n_steps=2, backend=NumbaBackend()
         )
+
+
+def writes_to_the_state(y_prev, x, params, y_out):
+    y_prev[0] = 3.0
+    y_out[0] = 0.5 * y_prev[0] + x[0]
+
+
+def writes_to_the_input(y_prev, x, params, y_out):
+    x[0] *= 2.0
+    y_out[0] = 0.5 * y_prev[0] + x[0]
+
+
+def writes_to_a_parameter(y_prev, x, params, y_out):
+    params[0][0] += 1.0
+    y_out[0] = params[0][0] * y_prev[0] + x[0]
+
+
+WRITES = {"y_prev": writes_to_the_state, "x": writes_to_the_input, "gain": writes_to_a_parameter}
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("what", WRITES)
+def test_functions_that_write_to_their_arguments_are_refused(what, batch):
+    """Compiled, they would write to the caller's arrays."""
+    x, y0, gain = np.ones((5, *batch, 1)), np.zeros((*batch, 1)), np.full(1, 0.5)
+    step = element_step(WRITES[what], n_state=1, params={"gain": gain})
+    message = f"`step` must leave its arguments as they are; it changed `{what}`"
+    with pytest.raises(ElementStepError, match=message):
+        seqsolve.sequential(step, x, y0, backend=NumbaBackend())
+    assert (x == 1).all()
+    assert gain == 0.5

@@ -488,3 +488,39 @@ def test_gradients_of_no_steps_have_shapes_too():
     }
     assert not any(p.any() for p in back.params.values())
     np.testing.assert_array_equal(back.y0, 0)
+
+
+def change_weights(weights, x, y):
+    weights *= 1.5
+
+
+def change_input(weights, x, y):
+    x += 0.25
+
+
+def change_trajectory(weights, x, y):
+    y -= y.mean(axis=0)
+
+
+@pytest.mark.parametrize("change", [change_weights, change_input, change_trajectory])
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("window", [1, 40])
+def test_a_recurrence_that_has_changed_since_is_an_error(change, batch, window):
+    """What its gradient would be of is neither the old trajectory nor the new one."""
+    rng = np.random.default_rng(0)
+    weights, x = 0.4 * rng.standard_normal((2, 2)), 1 + rng.standard_normal((40, *batch, 2))
+    y0, g = np.zeros((*batch, 2)), rng.standard_normal((40, *batch, 2))
+    solution = seqsolve.deer(lambda y, x: np.tanh(y @ weights + x), "cs", x, y0, window=window)
+    seqsolve.vjp(solution, g)
+    change(weights, x, solution.y)
+    with pytest.raises(ValueError, match=r"`solution` must still solve .*: step \d+ differs"):
+        seqsolve.vjp(solution, g)
+
+
+@pytest.mark.parametrize("tolerance", [0.1, 1e-3])
+def test_residuals_are_no_change_of_the_recurrence(tolerance):
+    x = np.random.default_rng(0).standard_normal((40, 2))
+    f = lambda y, x: np.tanh(1.2 * y + x)  # noqa: E731
+    solution = seqsolve.deer(f, "cs", x, np.zeros(2), rtol=tolerance, atol=tolerance, window=40)
+    assert solution.residual > 1e-9
+    seqsolve.vjp(solution, np.ones((40, 2)))

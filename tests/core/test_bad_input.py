@@ -24,8 +24,28 @@ class Frame:
         return np.full(self.shape, "a", dtype=object)
 
 
+class Recorded:
+    """A tensor of a library that differentiates, and gives its values only if asked to forget."""
+
+    dtype, shape = "torch.float64", (6, 3)
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().")
+
+
 ROWS = {
     # The input
+    "x that records": (
+        deer(x=Recorded()),
+        TypeError,
+        "`x` must .*requires grad. Use tensor.detach",
+    ),
+    "y0 that records": (deer(y0=Recorded()), TypeError, "`y0` must .*Use tensor.detach"),
+    "f returns what records": (
+        deer(f=lambda y, x: Recorded()),
+        TypeError,
+        "`f` must return an array of numbers; got torch.float64 values .*Use tensor.detach",
+    ),
     "x a table of objects": (deer(x=Frame()), TypeError, "`x` must .*numbers; got object values"),
     "x a scalar": (deer(x=1.0), ValueError, r"`x` must have a leading axis of n_steps; .*1\."),
     "x a string": (deer(x="abc"), (TypeError, ValueError), "`x` must .*abc"),

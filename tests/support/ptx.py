@@ -41,7 +41,7 @@ class Compiler:
 @contextmanager
 def compiling():
     """Compile kernels for a device instead of launching them."""
-    from seqsolve_numba.gpu import launch
+    from seqsolve_numba.gpu import launch, memory
 
     compiler = Compiler()
     with pytest.MonkeyPatch.context() as patch:
@@ -49,6 +49,7 @@ def compiling():
         patch.setattr(launch, "rounds", compiler.rounds)
         patch.setattr(launch, "n_multiprocessors", lambda: 132)
         patch.setattr(launch, "n_resident", lambda: 2**16)
+        patch.setattr(memory, "total_bytes", lambda: 2**36)
         # Device functions are typed for the device that is there.
         device = SimpleNamespace(compute_capability=ARCHITECTURES[0])
         patch.setattr(dispatcher, "get_current_device", lambda: device)

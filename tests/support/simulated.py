@@ -267,7 +267,7 @@ def local_memory(cell, x, y0, exact):
     """Step through time, or iterate on arrays, where maps do not fit the threads' memory."""
     from seqsolve_numba.gpu import memory
 
-    each = 8 * 2 * (2 * 2 + 7)  # of two states, dense, in double precision
+    each = newton_kernels.local_bytes(2, 2, 8)
     for room, fits in ((each, True), (each - 1, False)):
         total = memory.LOCAL_SHARE**-1 * room * 1000
         with device() as backend, mock.patch.object(memory, "total_bytes", return_value=total):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import astuple, replace
 from itertools import pairwise
 
@@ -321,3 +322,55 @@ def test_a_progress_bar_shows_the_accuracy(digits, capsys):
     shown = capsys.readouterr().err
     assert "digits-mlp bp" in shown
     assert "accuracy" in shown
+
+
+def own_task(**changes):
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    labels = (x[:, 0] > 0).astype(int)
+    given = {
+        "name": "own",
+        "model": lambda seed: models.MLP.random((3, 4, 2), activation="threshold", rng=seed),
+        "train": training.Split(x[:40], labels[:40]),
+        "test": training.Split(x[40:], labels[40:]),
+        "loss": lr.zero_one,
+        "batch_size": 20,
+        "epochs": 1,
+        "learning_rate": 0.01,
+        "sigma": 0.3,
+        "copies": 4,
+        "differentiable": False,
+    }
+    return training.Task(**{**given, **changes})
+
+
+def test_lists_are_data():
+    split = training.Split([[0.0, 1.0], [2.0, 3.0]], [0, 1], [1.0, 0.5])
+    assert isinstance(split.x, np.ndarray)
+    assert split.accuracy(lambda x: x, batch_size=1) == 1 / 3
+    split = training.Split([[0.0, 1.0], [2.0, 3.0]], [0, 1])
+    task = own_task(train=split, test=split, model=lambda seed: models.MLP.random((2, 2), rng=seed))
+    assert len(training.fit(task, epochs=2).epochs) == 2
+
+
+NO_TASK = {
+    "fewer labels": (lambda: training.Split(np.ones((4, 2)), [0, 1]), "`labels` must be one for"),
+    "another axis": (lambda: training.Split(np.ones((4, 2)), [0] * 4, axis=1), "2 data on axis 1"),
+    "a column": (lambda: training.Split(np.ones((2, 2)), [[0], [1]]), "shape (n_data,), one at"),
+    "no data": (lambda: training.Split(np.ones((0, 2)), np.zeros(0, int)), "got (0,)."),
+    "names": (lambda: training.Split(np.ones((2, 2)), ["a", "b"]), "`labels` must be an array of"),
+    "numbers": (lambda: training.Split(np.ones((2, 2)), [0.5, 1.0]), "must be integers; got float"),
+    "weights": (lambda: training.Split(np.ones((2, 2)), [0, 1], [1.0]), "`weights` must have sha"),
+    "a network": (lambda: own_task(model=models.MLP.random((3, 2))), "`lambda seed: network` is;"),
+    "no network": (lambda: own_task(model=None), "`model` must be callable; got None"),
+    "no split": (lambda: own_task(test=(1, 2)), "`test` must be a Split(x, labels); got tuple."),
+    "no loss": (lambda: own_task(loss="zero_one"), "`loss` must be callable; got 'zero_one'"),
+    "batches": (lambda: own_task(batch_size=0), "`batch_size` must be at least 1; got 0."),
+    "copies": (lambda: own_task(copies=2.5), "`copies` must be an integer; got 2.5 (float)."),
+    "rate": (lambda: own_task(learning_rate=-1), "`learning_rate` must be finite and at least 0"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), NO_TASK.values(), ids=NO_TASK)
+def test_a_task_of_ones_own_that_is_wrong_says_so_at_once(make, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        make()

@@ -97,9 +97,13 @@ def newton_windows(
 def fits(n_state: int, width: int, itemsize: int) -> bool:
     """Return whether a step's linear map fits a block's shared memory, and its threads' own."""
     shared = 8 * (n_state * (width + 2) + 2)
-    local = itemsize * n_state * (width + 4) + 8 * n_state * (width + 3)
     room = memory.LOCAL_SHARE * memory.total_bytes() / launch.n_resident()
-    return shared <= launch.SHARED and local <= room
+    return shared <= launch.SHARED and local_bytes(n_state, width, itemsize) <= room
+
+
+def local_bytes(n_state: int, width: int, itemsize: int) -> int:
+    """Return the size of what a thread keeps for itself in an iteration, at most."""
+    return itemsize * n_state * (width + 4) + 8 * n_state * (width + 3)
 
 
 def default_window(n_state: int, width: int, n_batch: int, n_steps: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from seqsolve.step import ElementStepError
-from seqsolve_numba.diagnosis import check_indices, unsupported
+from seqsolve_numba.diagnosis import check_access, unsupported
 from seqsolve_numba.gpu import launch
 from seqsolve_numba.latest import Latest
 from seqsolve_numba.specialization import Shapes, Specialization
@@ -78,7 +78,7 @@ class Programs:
             if y.size and (x is None or x.size):
                 params = tuple(p if p.ndim else p[()] for p in map(to_numpy, step.params.values()))
                 item = None if x is None else to_numpy(x[0, 0])
-                check_indices(step, to_numpy(y[0, 0]), item, params)
+                check_access(step, to_numpy(y[0, 0]), item, params)
             return Program(step, y.dtype, item_ndim)
 
         key = (step.function, step.jac_function, step.n_state, step.jac_shape, y.dtype, item_ndim)

@@ -80,9 +80,7 @@ class Stream:
     null: Stream
     _current: Stream
 
-    def __init__(
-        self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: int = 0
-    ) -> None:
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         self.ptr = 0 if null else id(self)
         self.launches = 0
         self._before: list[Stream] = []
