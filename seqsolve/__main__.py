@@ -20,8 +20,8 @@ from seqsolve.backend import BackendUnavailableError, backend_status
 
 #: Optional extras: what each adds, and the modules that it installs.
 _EXTRAS = {
-    "cuda12": ("NVIDIA GPUs, driver for CUDA 12 (backend cupy)", ("cupy",)),
-    "cuda13": ("NVIDIA GPUs, driver for CUDA 13 (backend cupy)", ("cupy",)),
+    "cuda12": ("NVIDIA GPUs, CUDA 12 (backends cupy, numba)", ("cupy",)),
+    "cuda13": ("NVIDIA GPUs, CUDA 13 (backends cupy, numba)", ("cupy",)),
     "plot": ("pictures (demo --plot)", ("matplotlib",)),
     "progress": ("progress bars (progress=True)", ("tqdm",)),
     "datasets": ("downloads of seqsolve.datasets", ("pooch",)),

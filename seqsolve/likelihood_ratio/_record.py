@@ -100,10 +100,11 @@ def evaluate(loss: Loss, output: Array, target: Any) -> Array:
     losses = loss(output, target)
     expected = tuple(output.shape[:-1])
     if getattr(losses, "shape", None) != expected:
-        got = getattr(losses, "shape", None)
+        shape = getattr(losses, "shape", None)
+        got = _checks.describe(losses) if shape is None else tuple(shape)
         raise ValueError(
             f"`loss` must return one value for each datum: shape {expected} for an output of "
-            f"shape {tuple(output.shape)}; got {losses if got is None else tuple(got)}."
+            f"shape {tuple(output.shape)}; got {got}."
         )
     if not bool(np.isfinite(losses).all()):
         raise FloatingPointError(

@@ -85,7 +85,7 @@ class Stack:
         array, shape (*data, n_out)
             Of the last layer.
         """
-        flow: Any = tree_map(lambda a: a[None], x)
+        flow: Any = tree_map(lambda a: _checks.array("x", a)[None], x)
         for layer in self.layers:
             flow = layer.finish(layer.project(flow, CLEAN), CLEAN)
         output: Array = (flow.values if isinstance(flow, Padded) else flow)[0]
@@ -276,6 +276,8 @@ class _Draw:
     """Random weights of one dtype."""
 
     def __init__(self, dtype: Any, rng: Any) -> None:
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"`dtype` must be a real floating-point dtype; got {dtype!r}.")
         self._dtype, self._rng = np.dtype(dtype), np.random.default_rng(rng)
 
     def __call__(self, shape: tuple[int, ...], gain: float, n_in: float) -> Any:

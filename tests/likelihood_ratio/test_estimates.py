@@ -329,6 +329,10 @@ def run(noise=None, loss=lr.squared_error, model=None, x=None, target=None, **na
             lambda: run(loss=lambda output, target: 3.0),
             "`loss` must return one value for each datum: shape (1, 5)",
         ),
+        (
+            lambda: run(loss=lambda output, target: [0.0] * 5),
+            "of shape (1, 5, 2); got (0.0, 0.0, 0.0, 0.0, 0.0).",
+        ),
         (lambda: run(loss=None), "`loss` must be callable; got None (NoneType)."),
         (lambda: run(x=np.ones((5, 4))), "`x` must have shape (*data, 3) at Linear"),
         (

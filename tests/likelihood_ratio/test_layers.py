@@ -138,3 +138,22 @@ def test_what_has_no_derivative_says_so():
         lr.backpropagate(model, lr.cross_entropy, x, labels)
     with pytest.raises(TypeError, match="`loss` must have a method `gradient"):
         lr.backpropagate(model, lr.zero_one, x, labels)
+
+
+def test_a_network_takes_lists():
+    model = MLP.random((2, 3, 2), rng=0)
+    x = [[0.5, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    np.testing.assert_array_equal(model(x), model(np.array(x)))
+    with pytest.raises(TypeError, match="`x` must be an array of numbers; got <U1 values"):
+        model(np.array([["a", "b"]]))
+
+
+@pytest.mark.parametrize("dtype", [int, bool, complex, "U3"])
+def test_random_weights_are_real_numbers_and_not_rounded(dtype):
+    for make in (
+        lambda: MLP.random((3, 2), dtype=dtype),
+        lambda: RNN.random(5, 3, 2, 2, dtype=dtype),
+        lambda: GCN.random((3, 2), np.eye(4), dtype=dtype),
+    ):
+        with pytest.raises(TypeError, match="`dtype` must be a real floating-point dtype"):
+            make()
