@@ -1,4 +1,4 @@
-"""Discretised partial differential equations, whose Jacobians are banded, against SciPy."""
+"""Many states: banded Jacobians of partial differential equations, and dense ones."""
 
 from __future__ import annotations
 
@@ -51,6 +51,27 @@ def brusselator(n: int) -> dict[str, Any]:
     return {"fun": fun, "t_span": (0, 10), "y0": y0, "jac_sparsity": pattern(n, 2)}
 
 
+def kuramoto(n: int) -> dict[str, Any]:
+    """Phases of oscillators, each of which depends on all others; not stiff."""
+    rng = np.random.default_rng(0)
+    frequencies = rng.normal(size=n)
+
+    def fun(t: Any, phase: NDArray) -> NDArray:
+        s, c = np.sin(phase), np.cos(phase)
+        own = frequencies.reshape(n, *(1,) * (phase.ndim - 1))
+        change: NDArray = own + 2 * (c * s.mean(axis=0) - s * c.mean(axis=0))
+        return change
+
+    return {"fun": fun, "t_span": (0, 10), "y0": rng.uniform(-3, 3, n)}
+
+
+def dense_brusselator(n: int) -> dict[str, Any]:
+    """The Brusselator by those who do not say which states depend on which."""
+    problem = brusselator(n)
+    del problem["jac_sparsity"]
+    return problem
+
+
 def pattern(n: int, width: int) -> Any:
     """Return a matrix with some diagonals on either side."""
     offsets = range(-width, width + 1)
@@ -60,18 +81,22 @@ def pattern(n: int, width: int) -> Any:
 PROBLEMS: dict[str, Callable[[int], dict[str, Any]]] = {"heat": heat, "brusselator": brusselator}
 
 
+DENSE = {"RK45": kuramoto, "Radau": dense_brusselator}
+
+
 class ManyStates:
-    """All times together, or one step after the other: a batch of one."""
+    """All steps together, or one after the other."""
 
     timeout = 600
-    param_names = ("problem", "n_state", "rtol", "form")
-    params = (tuple(PROBLEMS), (100, 300, 1000, 3000), (1e-3, 1e-6), ("together", "stepping"))
+    param_names = ("problem", "n_state", "rtol", "steps")
+    params = (tuple(PROBLEMS), (100, 300, 1000, 3000), (1e-3, 1e-6), ("together", "one by one"))
 
-    def setup(self, problem: str, n: int, rtol: float, form: str) -> None:
-        self.theirs = PROBLEMS[problem](n) | {"rtol": rtol, "atol": 1e-3 * rtol}
-        self.ours = self.theirs | {"method": "Radau"}
-        if form == "stepping":
-            self.ours["y0"] = self.theirs["y0"][:, None]
+    def setup(self, problem: str, n: int, rtol: float, steps: str) -> None:
+        self._prepare(PROBLEMS[problem](n), "Radau", rtol, steps)
+
+    def _prepare(self, problem: dict[str, Any], method: str, rtol: float, steps: str) -> None:
+        self.theirs = problem | {"rtol": rtol, "atol": 1e-3 * rtol}
+        self.ours = self.theirs | {"method": method, "steps": steps}
         self.result = self.solve()
         assert np.all(self.result.success)
 
@@ -109,3 +134,19 @@ class ManyStates:
 
     track_scipy_radau_ratio.unit = "times as long"
     track_scipy_bdf_ratio.unit = "times as long"
+
+
+class DenseStates(ManyStates):
+    """The same where every derivative may depend on every state."""
+
+    param_names = ("method", "n_state", "rtol", "steps")
+    params = (tuple(DENSE), (4, 8, 16, 30, 100), (1e-3, 1e-6), ("together", "one by one"))  # type: ignore[assignment]
+
+    def setup(self, method: str, n: int, rtol: float, steps: str) -> None:
+        self.method = method
+        self._prepare(DENSE[method](n), method, rtol, steps)
+
+    def track_scipy_ratio(self, *_: Any) -> float:
+        return self._ratio(self.method)
+
+    track_scipy_ratio.unit = "times as long"

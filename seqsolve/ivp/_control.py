@@ -94,9 +94,8 @@ class Control:
         again : ndarray of bool, shape (m,)
             Whether a larger step was rejected before; then the next does not grow.
         """
-        factor = _SAFETY * self.factor(error)
-        grown = np.minimum(np.where(again, 1.0, _GROW), factor)
-        sizes: NDArray = h * np.where(error <= 1, grown, np.maximum(_SHRINK, factor))
+        most = np.where(again, 1.0, _GROW)
+        sizes: NDArray = h * np.clip(_SAFETY * self.factor(error), _SHRINK, most)
         return sizes
 
     def smallest_step(self, t: NDArray) -> NDArray:

@@ -11,12 +11,16 @@ from seqsolve.ivp._control import Control
 from seqsolve.ivp._cruise import cruise, loosened
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._first_step import first_steps
+from seqsolve.ivp._lifted import lifted
 from seqsolve.ivp._march import Piece, march
 from seqsolve.ivp._method import NDArray, rms
 from seqsolve.ivp._refine import refine
 
 #: Crude steps of the first, the shortest and the longest stretch.
 _FIRST, _SHORTEST, _LONGEST = 128, 8, 1024
+
+#: Entries of the Jacobians at the stages of one step beyond which stepping takes less time.
+_ENTRIES = 1500
 
 #: Steps of the result at most, for each of the crude ones that a stretch may have.
 _FINER = 64
@@ -91,6 +95,25 @@ def integrate(
         yield fine
         if progress.failed:
             return
+
+
+def solves_together(control: Control) -> bool:
+    """Return whether it pays to solve many steps together; few states, or few diagonals."""
+    return len(lifted(control.method).c) * control.rhs.jacobian_size <= _ENTRIES
+
+
+def integrate_stepping(
+    control: Control, t: float, y: NDArray, h: float | None, progress: Progress
+) -> Iterator[Piece]:
+    """Yield the trajectory in stretches, in the order of time, made one step after the other."""
+    if h is None:
+        h = float(first_steps(control, t, y[None], control.rhs.first[None])[0])
+    while (control.end - t) * control.direction > 0 and not progress.failed:
+        piece = march(control, t, y, h, n_steps=_FIRST)
+        progress.one_by_one += len(piece.errors)
+        progress.failed = not piece.complete
+        t, y, h = float(piece.t[-1]), piece.y[-1], piece.next_step
+        yield piece
 
 
 def _follows(control: Control, crude: Piece, t: float, y: NDArray) -> bool:

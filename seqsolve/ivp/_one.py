@@ -1,4 +1,4 @@
-"""One trajectory: whole meshes at once."""
+"""One trajectory: whole meshes at once, or step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seqsolve._warn import warn
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._dense import DenseOutput
 from seqsolve.ivp._events import EventFinder
-from seqsolve.ivp._integrate import Progress, integrate
+from seqsolve.ivp._integrate import Progress, integrate, integrate_stepping
 from seqsolve.ivp._march import Piece
 from seqsolve.ivp._method import NDArray
 from seqsolve.ivp._trajectory import Mesh, Trajectory
@@ -26,6 +26,7 @@ def solve_one(
     times: NDArray | None,
     finder: EventFinder,
     *,
+    together: bool,
     dense_output: bool,
 ) -> OdeResult:
     """Integrate from a state ``(n,)``.
@@ -44,12 +45,15 @@ def solve_one(
         Times at which the states are wanted; None: on the mesh.
     finder : EventFinder
         What to look for on the way.
+    together : bool
+        Whether to solve many steps at once, or to make one after the other.
     dense_output : bool
         Whether the trajectory is wanted as a function.
     """
     progress = Progress(False, 0, 0, [])
     pieces, stopped = [], None
-    for piece in integrate(control, start, y0, first_step, progress):
+    made = integrate if together else integrate_stepping
+    for piece in made(control, start, y0, first_step, progress):
         pieces.append(piece)
         if not piece.errors.size:
             continue

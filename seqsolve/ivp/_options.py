@@ -91,6 +91,14 @@ def times(t_eval: Any, start: float, end: float) -> NDArray:
     return wanted
 
 
+def solves_together(steps: Any, batch: bool) -> bool | None:
+    """Return whether to solve for many steps together; None: where it pays."""
+    chosen = _checks.one_of("steps", steps, ("auto", "together", "one by one"))
+    if chosen == "together" and batch:
+        raise ValueError("`steps` must not be 'together' for a batch, which goes step by step.")
+    return None if chosen == "auto" else chosen == "together"
+
+
 def positive(name: str, value: Any) -> float:
     """Return a positive number."""
     try:

@@ -182,8 +182,12 @@ class RightHandSide:
 
     def steps_together(self, stages: int) -> int:
         """Return how many steps to take at a time: their Jacobians fit into some megabytes."""
-        size = self.n**2 if self.bands is None else prod(self.bands.shape)
-        return max(16, _JACOBIAN_BYTES // (8 * stages * size))
+        return max(16, _JACOBIAN_BYTES // (8 * stages * self.jacobian_size))
+
+    @property
+    def jacobian_size(self) -> int:
+        """The number of entries that a Jacobian is stored with."""
+        return self.n**2 if self.bands is None else prod(self.bands.shape)
 
     @property
     def weights(self) -> NDArray:

@@ -47,8 +47,8 @@ class OdeResult:
         sequential solver. Every call counts, those that find out whether
         `fun` takes many points too.
     n_sequential : int
-        Steps that were made one after the other because solving them together
-        failed. For a batch all of them, each a step of every trajectory.
+        Steps that were made one after the other: all of them, or where solving
+        them together failed. For a batch each is a step of every trajectory.
     status : int, or ndarray of int, shape batch
         0: the end was reached; 1: a terminal event happened; -1: the
         integration could not go on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from seqsolve.ivp._arguments import Arguments
 from seqsolve.ivp._batch_events import BatchEvents
 from seqsolve.ivp._control import Control
 from seqsolve.ivp._events import EventFinder, parse_events
+from seqsolve.ivp._integrate import solves_together
 from seqsolve.ivp._many import solve_many
 from seqsolve.ivp._mass import check_consistent, mass_matrix
 from seqsolve.ivp._method import Method
@@ -56,12 +57,13 @@ def solve_ivp(
     first_step: float | None = None,
     max_step: float = np.inf,
     mass: Any = None,
+    steps: Literal["auto", "together", "one by one"] = "auto",
     backend: Any = None,
 ) -> OdeResult:
     """Solve ``dy/dt = fun(t, y)``, ``y(t0) = y0``, for many times at once.
 
-    A replacement of `scipy.integrate.solve_ivp` in the same words. Newton's
-    method solves for the states and the stages of many steps at once: one call
+    A replacement of `scipy.integrate.solve_ivp` in the same words. Where states
+    are few, Newton's method solves for those of many steps at once: one call
     of `fun` takes all of them one iteration further. In a window that slides
     along it finds a crude trajectory; from there it goes on over all times,
     with steps that follow their errors, until every step meets the tolerances.
@@ -131,7 +133,13 @@ or Method
         ``mass @ dy/dt = fun(t, y)``. Where it is singular, some equations are
         algebraic; they must determine the algebraic variables (index 1), and
         `y0` must satisfy them. For ``"Radau"`` and ``"ImplicitEuler"``.
-
+    steps : {"auto", "together", "one by one"}
+        How to solve for one trajectory: many steps in a few calls of `fun` one
+        after the other, or as SciPy does. ``"auto"`` solves them together where
+        the states are few: where the Jacobians at the stages of one step have at
+        most 1,500 entries. Those are 15 states for ``"RK45"``, 22 for
+        ``"Radau"`` and 100 for ``"Radau"`` with five diagonals. A batch always
+        goes step by step.
     backend : str or Backend, optional
         Whose arrays the functions take and return; by default that of the
         arrays in `y0` and `args`. Times, states and gradients of the result
@@ -196,6 +204,7 @@ or Method
     largest = _options.positive("max_step", max_step)
     first = _options.first_step(first_step, abs(end - start))
     relative, absolute = _options.tolerances(rtol, atol, len(state))
+    together = _options.solves_together(steps, bool(batch))
     matrix = mass_matrix(mass, len(state), state.dtype, scheme)
     pattern = _options.sparsity(jac_sparsity, len(state))
     rhs = RightHandSide(fun, jac, (start, end), state, arguments, matrix, home, pattern)
@@ -219,6 +228,7 @@ or Method
             first,
             times,
             EventFinder(looked_for, rhs),
+            together=solves_together(control) if together is None else together,
             dense_output=dense_output,
         )
 
