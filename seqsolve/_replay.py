@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from seqsolve import _checks, _probe
 from seqsolve._placement import placed
 from seqsolve._problem import Problem, Sequences
+from seqsolve._slopes import Slopes
 from seqsolve.backend import Array
 from seqsolve.element import ElementStep
 from seqsolve.solution import Solution, Status
@@ -155,9 +157,8 @@ def tried_alone(solution: Solution) -> Solution:
 def check_unchanged(solution: Solution) -> None:
     """Raise if some steps of the trajectory are not what the step function returns now."""
     problem = recurrence_of(solution)
-    for k in range(N_ALONE if problem.n_sequences else 0):
-        t = (2 * k + 1) * problem.n_steps // (2 * N_ALONE)
-        pair = _alone(problem, solution, t, k * (problem.n_sequences - 1) // (N_ALONE - 1))
+    for t, sequence in _spread(problem):
+        pair = _alone(problem, solution, t, sequence)
         apart = None if pair is None else _probe.difference(problem, *pair)
         if apart is not None:
             raise ValueError(
@@ -167,6 +168,27 @@ def check_unchanged(solution: Solution) -> None:
             )
 
 
+def has_its_jacobian(solution: Solution) -> bool:
+    """Return whether the Jacobian along the trajectory is that of the step, at some steps."""
+    problem = recurrence_of(solution)
+    for t, sequence in tuple(_spread(problem))[1::2]:
+        if t < solution.converged_steps.ravel()[sequence]:
+            bound = problem.bind(slice(t, t + 1), np.array([sequence]))
+            with np.errstate(all="ignore"):
+                y_prev = _state(problem, solution, t - 1, sequence)
+                slopes = Slopes(problem.backend.xp, bound.raw, y_prev)
+                if not slopes.are_those_of(bound.jacobian(y_prev)):
+                    return False
+    return True
+
+
+def _spread(problem: Problem) -> Iterator[tuple[int, int]]:
+    """Yield steps and sequences to try, spread over all."""
+    for k in range(N_ALONE if problem.n_sequences else 0):
+        t = (2 * k + 1) * problem.n_steps // (2 * N_ALONE)
+        yield t, k * (problem.n_sequences - 1) // (N_ALONE - 1)
+
+
 def _alone(
     problem: Problem, solution: Solution, t: int, sequence: int
 ) -> tuple[Array, Array, float] | None:
@@ -174,17 +196,20 @@ def _alone(
     rounded = solution.y.dtype != problem.dtype
     if rounded or t >= solution.converged_steps.ravel()[sequence]:
         return None
-    backend, one = problem.backend, np.array([sequence])
-
-    def state(t: int) -> Array:
-        if t < 0:
-            return problem.take(problem.y0[None], one)
-        y = solution.y[t].reshape(1, problem.n_sequences, problem.n_state)
-        return problem.take(backend.asarray(y, dtype=problem.dtype), one)
-
+    step = problem.bind(slice(t, t + 1), np.array([sequence]))
     with np.errstate(all="ignore"):
-        alone = problem.bind(slice(t, t + 1), one)(state(t - 1))
-    return state(t), alone, float(solution.residual.ravel()[sequence])
+        alone = step(_state(problem, solution, t - 1, sequence))
+    y = _state(problem, solution, t, sequence)
+    return y, alone, float(solution.residual.ravel()[sequence])
+
+
+def _state(problem: Problem, solution: Solution, t: int, sequence: int) -> Array:
+    """Return a state of one sequence, shape (1, 1, n_state); before the first step, `y0`."""
+    one = np.array([sequence])
+    if t < 0:
+        return problem.take(problem.y0[None], one)
+    y = solution.y[t].reshape(1, problem.n_sequences, problem.n_state)
+    return problem.take(problem.backend.asarray(y, dtype=problem.dtype), one)
 
 
 def with_message(solution: Solution) -> Solution:
