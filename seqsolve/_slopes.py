@@ -15,6 +15,7 @@ import numpy as np
 from seqsolve.backend import Array
 
 TINY = 1e-20
+GOLDEN = (5**0.5 - 1) / 2
 
 
 class Slopes:
@@ -34,8 +35,8 @@ class Slopes:
         self._xp, self._f, self._y = xp, f, y
         size = xp.abs(y)
         self._eps = float(np.finfo(np.dtype(str(size.dtype))).eps)
-        z = np.random.default_rng(0).uniform(0.5, 1.5, y.shape)
-        self.direction = (1 + size) * xp.asarray(z, dtype=size.dtype)
+        z = 0.5 + (GOLDEN * np.arange(1, 1 + size.size)) % 1  # no two alike, none near zero
+        self.direction = (1 + size) * xp.asarray(z.reshape(size.shape), dtype=size.dtype)
         self._fy, self._far = f(y), self._eps**0.4
         self._slope, self._unsettled = self._differences(1.0)
 

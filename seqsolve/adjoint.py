@@ -122,9 +122,10 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
             "The trajectory is not converged, so this is not its gradient. " + solution.message,
             ConvergenceWarning,
         )
-    _replay.check_unchanged(solution)
+    sample = _replay.Sample(solution)
+    sample.check_unchanged()
     given = callable(problem.jac) or problem.jac == "step"
-    if given and not _has_vjp(problem) and not _replay.has_its_jacobian(solution):
+    if given and not _has_vjp(problem) and not sample.has_its_jacobian():
         warn(
             "The Jacobian that `jac` gives is not that of `f`, whose differences disagree, so this "
             "is not the gradient. Correct it (seqsolve.testing.check_jacobian shows where), or, if "

@@ -513,7 +513,7 @@ def test_a_recurrence_that_has_changed_since_is_an_error(change, batch, window):
     solution = seqsolve.deer(lambda y, x: np.tanh(y @ weights + x), "cs", x, y0, window=window)
     seqsolve.vjp(solution, g)
     change(weights, x, solution.y)
-    with pytest.raises(ValueError, match=r"`solution` must still solve .*: step \d+ differs"):
+    with pytest.raises(ValueError, match=r"`solution` must still solve .*: some states differ by"):
         seqsolve.vjp(solution, g)
 
 
