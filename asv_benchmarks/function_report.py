@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                     for ns in measure(name, n, n_steps, n_batch, dtype, arguments.seconds)
                 ]
                 lines.append(f"| {name} | {n} | " + " | ".join(cells) + " |")
-        many = "one sequence" if n_batch == 1 else f"{n_batch} sequences; a step is of one of them"
-        parts += [f"**{many}, {n_steps:,} steps**".capitalize(), "\n".join(lines)]
+        many = "One sequence" if n_batch == 1 else f"{n_batch} sequences, a step is of one of them"
+        parts += [f"**{many}; {n_steps:,} steps**", "\n".join(lines)]
     text = "\n\n".join(parts) + "\n"
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")

@@ -15,6 +15,10 @@ class UnsetError(Exception):
     """An element of the result was not set; the text names it."""
 
 
+class NotRealError(Exception):
+    """An element of a real result is complex; the text names it."""
+
+
 class NotANumberError(TypeError):
     """The function asks for one number where there are many."""
 
@@ -106,8 +110,11 @@ class _Result:
         for index in np.ndindex(self.shape):
             if index not in self.entries:
                 raise UnsetError(", ".join(map(str, index)))
-            value = self.entries[index]
-            result[(..., *index)] = value.values if isinstance(value, _Lanes) else value
+            entry = self.entries[index]
+            value = entry.values if isinstance(entry, _Lanes) else entry
+            if np.dtype(self.dtype).kind == "f" and np.iscomplexobj(value):
+                raise NotRealError(", ".join(map(str, index)))
+            result[(..., *index)] = value
         return result
 
 

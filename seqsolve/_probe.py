@@ -10,6 +10,7 @@ import numpy as np
 from seqsolve import _checks
 from seqsolve import jacobian as jacobians
 from seqsolve._bound import BoundProblem
+from seqsolve._slopes import Slopes
 from seqsolve._tree import leaves, tree_map
 from seqsolve.backend import Array
 from seqsolve.element import ElementStep
@@ -98,7 +99,8 @@ def differentiable(problem: Problem) -> bool:
         return True
     rows, y = problem.tried
     with np.errstate(all="ignore"):
-        return jacobians.differentiable(problem.backend.xp, problem.bind(rows).raw, y, problem.jac)
+        slopes = Slopes(problem.backend.xp, problem.bind(rows).raw, y)
+        return slopes.have_complex_step() if problem.jac == "cs" else slopes.are_complex()
 
 
 def _new_states(problem: Problem, rows: slice, y_prev: Array, sequences: Sequences = None) -> Array:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from seqsolve import _checks, _probe
 from seqsolve._placement import placed
 from seqsolve._problem import Problem, Sequences
+from seqsolve._slopes import Slopes
 from seqsolve.backend import Array
 from seqsolve.element import ElementStep
 from seqsolve.solution import Solution, Status
@@ -152,19 +153,55 @@ def tried_alone(solution: Solution) -> Solution:
     return replace(solution, nfev=solution.nfev + problem.counts.nfev - before)
 
 
-def check_unchanged(solution: Solution) -> None:
-    """Raise if some steps of the trajectory are not what the step function returns now."""
-    problem = recurrence_of(solution)
-    for k in range(N_ALONE if problem.n_sequences else 0):
-        t = (2 * k + 1) * problem.n_steps // (2 * N_ALONE)
-        pair = _alone(problem, solution, t, k * (problem.n_sequences - 1) // (N_ALONE - 1))
-        apart = None if pair is None else _probe.difference(problem, *pair)
+class Sample:
+    """Some solved steps of the first and the last sequence.
+
+    Parameters
+    ----------
+    solution : Solution
+        Of a recurrence.
+    """
+
+    def __init__(self, solution: Solution) -> None:
+        problem = recurrence_of(solution)
+        self._problem = problem
+        some = np.unique([0, max(0, problem.n_sequences - 1)])
+        stop = int(solution.converged_steps.ravel()[some].min()) if problem.n_sequences else 0
+        self.empty = stop == 0 or solution.y.dtype != problem.dtype
+        if not self.empty:
+            rows = slice(stop // (2 * N_ALONE), stop, -(-stop // N_ALONE))
+            before = [_state(problem, solution, t - 1, some) for t in range(stop)[rows]]
+            self._y_prev = problem.backend.xp.concatenate(before)
+            self._y = problem.take(
+                problem.backend.asarray(
+                    solution.y[rows].reshape(-1, problem.n_sequences, problem.n_state)
+                ),
+                some,
+            )
+            self._residual = float(solution.residual.ravel()[some].max())
+            self._step = problem.bind(rows, some)
+
+    def check_unchanged(self) -> None:
+        """Raise if the states are not what the step function returns now."""
+        if self.empty:
+            return
+        with np.errstate(all="ignore"):
+            now = self._step(self._y_prev)
+            apart = _probe.difference(self._problem, self._y, now, self._residual)
         if apart is not None:
             raise ValueError(
-                f"`solution` must still solve its recurrence: step {t} differs by {apart:.3g} "
-                "from what its step function returns now. What `f` closes over, `x` or "
+                f"`solution` must still solve its recurrence: some states differ by {apart:.3g} "
+                "from what the step function returns now. What `f` closes over, `x` or "
                 "`solution.y` has changed since: solve again, or copy before you change."
             )
+
+    def has_its_jacobian(self) -> bool:
+        """Return whether the Jacobian at the states is that of the step."""
+        if self.empty:
+            return True
+        with np.errstate(all="ignore"):
+            slopes = Slopes(self._problem.backend.xp, self._step.raw, self._y_prev)
+            return slopes.are_those_of(self._step.jacobian(self._y_prev))
 
 
 def _alone(
@@ -174,17 +211,18 @@ def _alone(
     rounded = solution.y.dtype != problem.dtype
     if rounded or t >= solution.converged_steps.ravel()[sequence]:
         return None
-    backend, one = problem.backend, np.array([sequence])
-
-    def state(t: int) -> Array:
-        if t < 0:
-            return problem.take(problem.y0[None], one)
-        y = solution.y[t].reshape(1, problem.n_sequences, problem.n_state)
-        return problem.take(backend.asarray(y, dtype=problem.dtype), one)
-
+    one = np.array([sequence])
     with np.errstate(all="ignore"):
-        alone = problem.bind(slice(t, t + 1), one)(state(t - 1))
-    return state(t), alone, float(solution.residual.ravel()[sequence])
+        alone = problem.bind(slice(t, t + 1), one)(_state(problem, solution, t - 1, one))
+    return _state(problem, solution, t, one), alone, float(solution.residual.ravel()[sequence])
+
+
+def _state(problem: Problem, solution: Solution, t: int, sequences: Sequences) -> Array:
+    """Return a state of some sequences, shape (1, sequences, n_state); before all steps, `y0`."""
+    if t < 0:
+        return problem.take(problem.y0[None], sequences)
+    y = solution.y[t].reshape(1, problem.n_sequences, problem.n_state)
+    return problem.take(problem.backend.asarray(y, dtype=problem.dtype), sequences)
 
 
 def with_message(solution: Solution) -> Solution:

@@ -81,6 +81,8 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
     -----
     ConvergenceWarning
         The trajectory is not converged, so this is not its gradient.
+    RuntimeWarning
+        The step's own Jacobian is not its derivative, and it has no `vjp`.
 
     See Also
     --------
@@ -120,7 +122,16 @@ def vjp(solution: Solution, cotangent: Any) -> Cotangents:
             "The trajectory is not converged, so this is not its gradient. " + solution.message,
             ConvergenceWarning,
         )
-    _replay.check_unchanged(solution)
+    sample = _replay.Sample(solution)
+    sample.check_unchanged()
+    given = callable(problem.jac) or problem.jac == "step"
+    if given and not _has_vjp(problem) and not sample.has_its_jacobian():
+        warn(
+            "The Jacobian that `jac` gives is not that of `f`, whose differences disagree, so this "
+            "is not the gradient. Correct it (seqsolve.testing.check_jacobian shows where), or, if "
+            "it is an approximation on purpose, give the step a `vjp`.",
+            RuntimeWarning,
+        )
     g = backend.asarray(g, dtype=problem.dtype).reshape(
         problem.n_steps, problem.n_sequences, problem.n_state
     )

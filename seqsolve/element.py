@@ -161,6 +161,10 @@ class ElementStep:
             raise ElementStepError(
                 f"`{name}` must set every element of `{what}`; {error} is not set."
             ) from None
+        except _lanes.NotRealError as error:
+            raise TypeError(
+                f"`{name}` must be real for real arguments; element {error} is not."
+            ) from None
         except Exception:
             # Whatever positions cannot do together, they may do one by one.
             return _lanes.loop(function, y_prev, x, params, shape)

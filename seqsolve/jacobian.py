@@ -252,54 +252,6 @@ def outside(
     return largest
 
 
-def differentiable(xp: Any, f: Callable[[Array], Array], y: Array, scheme: str) -> bool:
-    """Return whether computed derivatives of `f` are its derivatives, as far as one place tells.
-
-    Complex steps miss what drops or conjugates imaginary parts; for complex
-    states so do differences. Two ways to differentiate along one direction are
-    compared, where differences over three distances agree with each other and
-    are not rounded to nothing.
-
-    Parameters
-    ----------
-    xp : namespace
-        Array functions.
-    f : callable
-        ``f(y)``, vectorised over leading axes.
-    y : array, shape (..., n)
-        The place.
-    scheme : {"cs", "2-point", "3-point"}
-        How derivatives are computed.
-
-    Returns
-    -------
-    bool
-        False where the two ways contradict each other.
-    """
-    real = xp.abs(y)
-    eps = float(np.finfo(np.dtype(str(real.dtype))).eps)
-    z = np.random.default_rng(0).uniform(0.5, 1.5, y.shape)
-    direction = (1 + real) * xp.asarray(z, dtype=real.dtype)
-    fy, s = f(y), eps**0.4
-
-    def slopes(unit: complex) -> tuple[Array, Array]:
-        """Return the slope along a unit of the plane, and how far others nearby are from it."""
-        distances = s * unit, -s / 4 * unit, s / 3 * unit
-        slope, *near = ((f(y + h * direction) - fy) / h for h in distances)
-        return slope, sum(xp.abs(slope - other) for other in near)
-
-    a, unsettled = slopes(1.0)
-    if scheme == "cs":
-        b = _change(f, y, fy, 1e-20 * direction, "cs") / 1e-20
-    else:
-        b, also_unsettled = slopes(1j)
-        unsettled = unsettled + also_unsettled
-    noise = 64 * eps / s * xp.abs(fy)
-    size = xp.maximum(xp.abs(a), xp.abs(b))
-    settled = (a != 0) & (unsettled <= 2e-3 * size + noise)
-    return not bool((settled & (xp.abs(a - b) > 1e-2 * size + 4 * noise)).any())
-
-
 def hutchinson(
     xp: Any, f: Callable[[Array], Array], y: Array, fy: Array, signs: list[Array]
 ) -> Array:

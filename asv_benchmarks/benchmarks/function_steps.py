@@ -112,12 +112,12 @@ def exponentials_only() -> Iterator[None]:
 class Functions(Benchmark):
     """Steps with angles, powers and the error function; one sequence, and sixty-four."""
 
-    param_names = ("backend", "step", "n_batch", "dtype")
-    params = (("numba",), tuple(STEPS), (1, 64), ("float32", "float64"))
+    param_names = ("backend", "step", "n_batch")
+    params = (("numba",), tuple(STEPS), (1, 64))
 
-    def prepare(self, name: str, n_batch: int, dtype: str) -> None:
+    def prepare(self, name: str, n_batch: int) -> None:
         n_steps = 100_000 if n_batch == 1 else 10_000
-        self.step, self.x, self.y0 = problem(name, 2, n_steps, n_batch, dtype)
+        self.step, self.x, self.y0 = problem(name, 2, n_steps, n_batch, "float64")
         self.time_sequential()
 
     def time_sequential(self, *_: Any) -> None:

@@ -8,7 +8,8 @@ processors with and without fused products, in float32 and float64.
 An argument is reduced to a short interval, without rounding errors that matter
 (Cody and Waite, "Software Manual for the Elementary Functions", 1980; Muller,
 "Elementary Functions", 2016). There a polynomial approximates: each has the least largest
-relative error on its interval (Remez), in 60 digits, before its coefficients are rounded.
+relative error on its interval (Remez), in 60 digits, before its coefficients are rounded;
+`tests/support/coefficients.py` computes them.
 
 Special values are NumPy's: NaN stays, zeros keep their sign, results overflow to infinity
 and underflow gradually. Nothing raises.

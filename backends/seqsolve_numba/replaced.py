@@ -134,10 +134,8 @@ def _replaced() -> dict[Any, Any]:
 #: In place of what.
 REPLACED: Mapping[Any, Any] = _replaced()
 
-_POWER = stand_in(powers.power, operator.pow, lambda types: types[1] in _FORMATS)
-_REMAINDER = stand_in(
-    remainders.remainder, operator.mod, lambda types: any(a in _FORMATS for a in types)
-)
+_POWER = stand_in(powers.power, operator.pow, lambda a: a[1] in _FORMATS)
+_REMAINDER = stand_in(remainders.remainder, operator.mod, lambda a: any(b in _FORMATS for b in a))
 
 #: In place of operators.
 OPERATORS: Mapping[Any, Any] = {

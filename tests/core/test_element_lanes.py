@@ -229,3 +229,14 @@ def test_steps_that_can_be_taken_alone_are_taken_so():
     np.testing.assert_array_equal(solution.y, expected.y)
     assert calls == list(range(30))
     assert solution.nfev == expected.nfev
+
+
+def test_complex_values_of_a_real_step_are_an_error():
+    def step(y_prev, x, params, y_out):
+        y_out[0] = 0.5 * y_prev[0]
+        y_out[1] = 1j * abs(y_prev[0])
+
+    cell = seqsolve.element_step(step, n_state=2)
+    with pytest.raises(TypeError, match="`step` must be real for real arguments; element 1 is not"):
+        seqsolve.sequential(cell, None, np.ones(2), n_steps=5)
+    assert seqsolve.sequential(cell, None, np.ones(2, complex), n_steps=5).success

@@ -110,9 +110,18 @@ def parts(value: Any, dtype: Any, count: int) -> list[float]:
     """Return a number as a sum of numbers of a precision."""
     result = []
     for _ in range(count):
-        result.append(float(dtype(str(mp.nstr(value, 50)))))
+        result.append(float(dtype(float(value))))
         value = value - mpf(result[-1])
     return result
+
+
+def exponential(r: Any) -> Any:
+    return (mp.expm1(r) - r) / r**2 if abs(r) > TINY else mpf(1) / 2 + r / 6
+
+
+def logarithm(z: Any) -> Any:
+    s = mp.sqrt(z)
+    return 2 * (mp.atanh(s) - s) / s**3
 
 
 def sine(z: Any) -> Any:
@@ -156,6 +165,15 @@ TINY = mpf(10) ** -16
 
 
 FITS = {
+    "expm1": Fit(
+        exponential,
+        lambda r: max(abs(r**2 / mp.expm1(r)) if r else 0, TINY),
+        (mpf("-0.3468"), mpf("0.3468")),
+        (5, 10),
+    ),
+    "log": Fit(
+        logarithm, lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))), (TINY, LOG), (3, 7)
+    ),
     "sin": Fit(sine, lambda z: z * mp.sqrt(z) / mp.sin(mp.sqrt(z)), (TINY, EIGHTH**2), (3, 6)),
     "cos": Fit(cosine, lambda z: z**2 / mp.cos(mp.sqrt(z)), (TINY, EIGHTH**2), (3, 6)),
     "arctan": Fit(
@@ -174,6 +192,10 @@ FITS = {
 }
 
 
+#: Numbers that are needed in so many parts.
+LONG = {"pi / 2": (mp.pi / 2, 3), "1 / 3": (mpf(1) / 3, 2), "2 / ln 2": (2 / mp.log(2), 2)}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -185,6 +207,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             error = worst(fit, coefficients, float(np.finfo(dtype).epsneg))
             print(f"{name} {dtype.__name__}: error {error:.3g} * {np.finfo(dtype).epsneg:.3g}")
             print(tuple(coefficients))
+    for name, (value, count) in LONG.items():
+        for dtype in (np.float32, np.float64):
+            print(name, dtype.__name__, parts(value, dtype, count))
 
 
 if __name__ == "__main__":
