@@ -317,6 +317,25 @@ def test_a_step_is_that_of_plain_python(batch, dtype):
     np.testing.assert_allclose(y, plain, 1e-6, 20 * np.finfo(dtype).eps)
 
 
+@both
+def test_a_sequence_has_the_same_bits_alone_and_beside_others(dtype):
+    """Alone it is stepped in pieces side by side, or step by step."""
+
+    def step(y_prev, x, params, y_out):
+        for i in range(len(y_prev)):
+            z = 0.4 * math.sin(y_prev[i]) + 0.1 * math.erf(y_prev[i])
+            z += 0.2 * np.arctan2(x[0], 1.0 + abs(y_prev[i]) ** 1.3)
+            y_out[i] = (z + 0.1 * math.hypot(x[0], y_prev[i])) % 2.5
+
+    cell = element_step(step, n_state=2)
+    x = np.random.default_rng(11).normal(size=(10_000, 20, 1)).astype(dtype)
+    y0 = np.zeros((20, 2), dtype)
+    together = seqsolve.sequential(cell, x, y0, backend="numba").y
+    for columns in (slice(1), slice(3, 6)):
+        some = seqsolve.sequential(cell, x[:, columns], y0[columns], backend="numba").y
+        np.testing.assert_array_equal(some, together[:, columns])
+
+
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86's oldest")
 def test_processors_without_fused_products(tmp_path):
     script = (
