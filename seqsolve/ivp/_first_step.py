@@ -33,7 +33,7 @@ def first_steps(
     f1 = f1 if inverse is None else f1 @ inverse
     largest = np.maximum(d1, rms((f1 - f) / scale) / h0)
     order = control.method.error_order + 1
-    h1 = np.where(largest <= 1e-15, np.maximum(1e-6, h0 * 1e-3), (0.01 / largest) ** (1 / order))
+    h1 = np.where(largest <= 1e-15, 1e-6, (0.01 / largest) ** (1 / order))
     size = np.minimum(np.minimum(100 * h0, h1), min(span, control.max_step))
     usable = np.isfinite(size) & (size > 0)
     return np.where(usable, size, min(1e-6, span))
