@@ -67,10 +67,10 @@ def test_gradients_never_go_step_by_step():
     solution = seqsolve.deer(r.f, jac, r.x, r.y0, backend=Chooses(1))
     jac.calls = 0
     seqsolve.vjp(solution, np.ones_like(solution.y))
-    assert jac.calls == 1
+    assert jac.calls == 1 + 1  # a trial on a few steps, and all together
     solution.error_bound()
     seqsolve.lyapunov_exponent(solution)
-    assert jac.calls == 3
+    assert jac.calls == 2 + 2
 
 
 @pytest.mark.parametrize("batch", [(), (2,)])
