@@ -45,6 +45,8 @@ def test_kernels_are_kept_on_disk(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    """Both: Numba reads its variables anew when one has changed, as tests before this one may."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     return tmp_path
 
