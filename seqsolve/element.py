@@ -186,8 +186,9 @@ def element_step(
     """Make a step of a recurrence from plain Python functions for a single position.
 
     Backends that compile turn the functions into machine code and fuse them
-    with the solver: no array of Jacobians is ever stored. On other backends,
-    and when it is called, the step works on arrays like any other.
+    with the solver: no array of Jacobians is ever stored. Name one of them,
+    ``backend="numba"`` for NumPy arrays: on other backends, and when it is
+    called, the step works on arrays like any other, and its loops are Python's.
 
     Parameters
     ----------
