@@ -223,14 +223,11 @@ class Value:
         high = (self.bits & ~low).number
         return high, self - high
 
-    def sum(self, other: Value) -> tuple[Value, Value]:
-        """Return the sum, rounded, and what the rounding took (Knuth)."""
-        high = self + other
-        taken = high - self
-        return high, (self - (high - taken)) + (other - taken)
-
     def sum_with_less(self, other: Value) -> tuple[Value, Value]:
-        """Return the same where the other number is the smaller one, or this is zero (Dekker)."""
+        """Return the sum, rounded, and what the rounding took (Dekker).
+
+        The other number is the smaller one, or this is zero.
+        """
         high = self + other
         return high, (self - high) + other
 
