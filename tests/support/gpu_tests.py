@@ -27,6 +27,9 @@ SLOW, REPORTING = 100, 15.0
 #: Versions are those of the machine: what they warn of is listed, and fails nothing.
 PYTEST = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-W", "default"]
 
+#: Options for other runs, `-n` say, are none for these: tests of a process go one after the other.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+
 _NAME = re.compile(r"\S+\.py::\S+")
 
 
@@ -34,7 +37,9 @@ def main(logs: Path, seconds: float, tests: str) -> int:
     """Run the tests for at most so many seconds; return 1 where any failed or did not end."""
     end = time.monotonic() + seconds
     command = [*PYTEST, "--collect-only", "-q", "--continue-on-collection-errors", tests]
-    collected = subprocess.run(command, capture_output=True, text=True, check=False)
+    collected = subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
     (logs / "tests-collected.log").write_text(collected.stdout + collected.stderr)
     names = [line for line in collected.stdout.splitlines() if _NAME.match(line)]
     parts = [names[i : i + TESTS] for i in range(0, len(names), TESTS)]
@@ -59,6 +64,7 @@ def _run(names: list[str], log: Path, end: float) -> bool:
     with log.open("w") as file:
         process = subprocess.Popen(
             [*PYTEST, *options, *names],
+            env=ENVIRONMENT,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
