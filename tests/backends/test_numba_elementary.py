@@ -6,17 +6,21 @@ import cmath
 import math
 import platform
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from math import exp, log, log1p, tanh
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy import expm1
-from support.elementary import HAS_LONGER, all_exponents, errors, on_arrays, replaced
+from support.elementary import (
+    HAS_LONGER,
+    all_exponents,
+    errors,
+    on_arrays,
+    replaced,
+    run_without_fused_products,
+)
 from support.elementary import longer as in_longer
 
 import seqsolve
@@ -231,18 +235,11 @@ def test_results_into_arrays_are_left_to_numba():
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86's oldest")
 def test_processors_without_fused_products(tmp_path):
     script = (
-        "import sys; sys.path[:0] = sys.argv[1:]; import numpy as np\n"
+        "import numpy as np\n"
         "import test_numba_elementary as t\n"
         "names = ('exp', 'sinh', 'tanh', 'log1p', 'log10')\n"
         "for name in names: t.check_accuracy(name, t.hard_points(np.float32, 10_000))\n"
         "if np.finfo(np.longdouble).nmant > 52:\n"
         "    for name in names: t.check_accuracy(name, t.hard_points(np.float64, 10_000))\n"
     )
-    here = Path(__file__).parent
-    environment = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2", "PATH": ""}
-    subprocess.run(
-        [sys.executable, "-c", script, str(here), str(here.parent)],
-        check=True,
-        cwd=tmp_path,
-        env=environment,
-    )
+    run_without_fused_products(script, tmp_path)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import platform
-import subprocess
-import sys
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +20,7 @@ from support.elementary import (
     on_pairs,
     one_by_one,
     replaced,
+    run_without_fused_products,
 )
 
 import seqsolve
@@ -339,7 +337,7 @@ def test_a_sequence_has_the_same_bits_alone_and_beside_others(dtype):
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86's oldest")
 def test_processors_without_fused_products(tmp_path):
     script = (
-        "import sys; sys.path[:0] = sys.argv[1:]; import numpy as np\n"
+        "import numpy as np\n"
         "import test_numba_functions as t\n"
         "types = [np.float32, np.float64][: 1 + t.HAS_LONGER]\n"
         "for dtype in types:\n"
@@ -347,11 +345,4 @@ def test_processors_without_fused_products(tmp_path):
         "    for name in ('power', 'arctan2', 'fmod'): t.test_accuracy_of_pairs(name, dtype)\n"
         "    t.test_special_values_of_pairs('power', dtype)\n"
     )
-    here = Path(__file__).parent
-    environment = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2", "PATH": ""}
-    subprocess.run(
-        [sys.executable, "-c", script, str(here), str(here.parent)],
-        check=True,
-        cwd=tmp_path,
-        env=environment,
-    )
+    run_without_fused_products(script, tmp_path)

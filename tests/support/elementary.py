@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from decimal import Decimal, localcontext
 from functools import cache
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -14,6 +17,18 @@ from seqsolve_numba.replaced import REPLACED
 
 #: float64 functions have exact values in longer numbers, if there are any.
 HAS_LONGER = np.finfo(np.longdouble).nmant > 52
+
+
+def run_without_fused_products(script, folder):
+    """Run a script, which may import tests of backends, compiling for x86's oldest 64 bits."""
+    tests = Path(__file__).parents[1]
+    script = f"import sys; sys.path[:0] = sys.argv[1:]\n{script}"
+    subprocess.run(
+        [sys.executable, "-c", script, str(tests / "backends"), str(tests)],
+        check=True,
+        cwd=folder,
+        env={"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2", "PATH": ""},
+    )
 
 
 def on_arrays(function):
